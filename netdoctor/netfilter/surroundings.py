@@ -1,0 +1,58 @@
+"""What a match may ask about the world around the packet. The simulator answers; a test may answer with a literal.
+
+Knows nothing of how the answers are found.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from netdoctor.netfilter.ipset import IpSet
+    from netdoctor.netfilter.packet import Family, Hook, Packet
+    from netdoctor.netfilter.ternary import Answer, Unknown
+
+
+class Surroundings(Protocol):
+    """The namespace that the packet is in, as far as matches need it."""
+
+    @property
+    def hook(self) -> Hook:
+        """The hook that is asking."""
+        ...
+
+    @property
+    def table(self) -> str:
+        """The table that is asking."""
+        ...
+
+    def address_type(self, family: Family, address: int, dev: str | None) -> str | Unknown:
+        """The route type of an address: UNICAST, LOCAL, BROADCAST, MULTICAST, ANYCAST, BLACKHOLE, UNREACHABLE, PROHIBIT, THROW.
+
+        `dev`: only routes by this interface count (inet_dev_addr_type). Kernel: net/ipv4/fib_frontend.c:__inet_dev_addr_type.
+        """
+        ...
+
+    def reverse_path(self, packet: Packet, *, loose: bool, use_mark: bool, accept_local: bool) -> Answer:
+        """Whether the packet's source would be routed back by where it came in. Kernel: net/ipv4/netfilter/ipt_rpfilter.c."""
+        ...
+
+    def local_socket(self, packet: Packet, *, transparent: bool, wildcard: bool) -> Answer:
+        """Whether a local socket would take the packet. Kernel: net/netfilter/xt_socket.c:socket_match."""
+        ...
+
+    def ipset(self, name: str) -> IpSet | None:
+        """The set, or None where the snapshot holds none of this name."""
+        ...
+
+    def device_group(self, dev: str) -> int | None:
+        """The interface's group number."""
+        ...
+
+    def clock(self) -> tuple[float, int]:
+        """Seconds since the epoch (UTC) and the host zone's offset in seconds east of UTC, when the snapshot was taken."""
+        ...
+
+    def sysctl(self, name: str) -> str | None:
+        """A sysctl of this namespace, None where it is not known."""
+        ...

@@ -1,0 +1,73 @@
+"""The answer of a match: yes, no, by chance, or unknown. Never a guess.
+
+Knows nothing of packets or rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NoReturn
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """What cannot be decided from the snapshot, and the name of what decides it."""
+
+    why: str
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(f"an unknown answer has no truth value: {self.why}")
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """A random choice that the kernel makes with a known probability (statistic, numgen random)."""
+
+    probability: float
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a random answer has no truth value")
+
+
+Answer = bool | Unknown | Chance
+
+
+def negate(answer: Answer) -> Answer:
+    """Return the answer of `! match`."""
+    if isinstance(answer, Unknown):
+        return answer
+    if isinstance(answer, Chance):
+        return Chance(1.0 - answer.probability)
+    return not answer
+
+
+def all_of(answers: Iterable[Answer]) -> Answer:
+    """Return the answer of matches that must all hold: a sure no wins over unknown, unknown over chance."""
+    unknown: Unknown | None = None
+    probability = 1.0
+    random = False
+    for answer in answers:
+        if answer is False:
+            return False
+        if isinstance(answer, Unknown):
+            unknown = unknown or answer
+        elif isinstance(answer, Chance):
+            random = True
+            probability *= answer.probability
+    if unknown is not None:
+        return unknown
+    return Chance(probability) if random else True
+
+
+def any_of(answers: Iterable[Answer]) -> Answer:
+    """Return the answer of alternatives: a sure yes wins over unknown."""
+    unknown: Unknown | None = None
+    for answer in answers:
+        if answer is True:
+            return True
+        if isinstance(answer, Unknown):
+            unknown = unknown or answer
+        elif isinstance(answer, Chance):
+            unknown = unknown or Unknown("random alternatives")
+    return unknown if unknown is not None else False
