@@ -1,0 +1,5 @@
+"""`python -m netdoctor`."""
+
+from netdoctor.cli.main import main
+
+main()
