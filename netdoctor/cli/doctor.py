@@ -98,18 +98,20 @@ def _rights() -> list[Check]:
     held = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21, "CAP_SYS_PTRACE": 19}
     missing = [name for name, bit in held.items() if not effective >> bit & 1]
     found = "all that reading this host needs" if not missing else f"without {', '.join(missing)}"
-    live = Check("capabilities", not missing, False, found, "run it as root: sudo netdoctor …" if missing else None)  # noqa: FBT003
+    live = Check("capabilities", not missing, False, found, "run it as root: sudo netdoctor …" if missing else None)
     return [live, _user_namespaces()]
 
 
 def _user_namespaces() -> Check:
     unshare = shutil.which("unshare")
     if unshare is None:
-        return Check("namespaces", False, False, "cannot try without unshare", "apt-get install util-linux")  # noqa: FBT003
+        return Check("namespaces", False, False, "cannot try without unshare", "apt-get install util-linux")
     words = [unshare, "--net", "true"] if os.geteuid() == 0 else [unshare, "--user", "--map-root-user", "--net", "true"]
     made = subprocess.run(words, capture_output=True, timeout=10, check=False).returncode == 0
-    remedy = "demo needs root, or sysctl user.max_user_namespaces > 0 and kernel.apparmor_restrict_unprivileged_userns = 0"
-    return Check("namespaces", made, False, "can be made" if made else "cannot be made", None if made else remedy)  # noqa: FBT003
+    remedy = (
+        "demo needs root, or sysctl user.max_user_namespaces > 0 and kernel.apparmor_restrict_unprivileged_userns = 0"
+    )
+    return Check("namespaces", made, False, "can be made" if made else "cannot be made", None if made else remedy)
 
 
 def _kernel() -> list[Check]:
@@ -128,7 +130,7 @@ def _libraries() -> list[Check]:
     legacy = importlib.util.find_spec("iptc") is not None
     found = importlib.metadata.version("python-iptables") if legacy else "not installed"
     remedy = None if legacy else "optional, for legacy tables: pip install 'netdoctor-node[legacy]'"
-    return [*checks, Check("python-iptables", legacy, False, found, remedy)]  # noqa: FBT003
+    return [*checks, Check("python-iptables", legacy, False, found, remedy)]
 
 
 def _print(checks: list[Check], broken: int) -> None:

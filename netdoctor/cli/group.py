@@ -42,7 +42,11 @@ class LazyGroup(click.Group):
 @click.command(
     cls=LazyGroup,
     epilog=EPILOG,
-    context_settings={"auto_envvar_prefix": "NETDOCTOR", "help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings={
+        "auto_envvar_prefix": "NETDOCTOR",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 110,
+    },
 )
 @click.version_option(__version__, prog_name="netdoctor", message="%(prog)s %(version)s")
 def netdoctor() -> None:

@@ -38,9 +38,9 @@ def json_option(function: F) -> F:
 
 def netns_option(function: F) -> F:
     """`--netns NAME`, repeatable."""
-    return click.option(
-        "--netns", "netns", metavar="NAME", multiple=True, help="Only this namespace (repeatable)."
-    )(function)
+    return click.option("--netns", "netns", metavar="NAME", multiple=True, help="Only this namespace (repeatable).")(
+        function
+    )
 
 
 def read_snapshots(names: tuple[str, ...], netns: tuple[str, ...] = ()) -> dict[str, Snapshot]:
@@ -57,7 +57,9 @@ def read_snapshots(names: tuple[str, ...], netns: tuple[str, ...] = ()) -> dict[
         snapshot = store.load(path)
         host = host or (snapshot.host if len(names) > 1 else "")
         if host in snapshots:
-            raise NetdoctorError(f"two snapshots are of host {host}: {name} and another", "name them: --snapshot HOST=FILE")
+            raise NetdoctorError(
+                f"two snapshots are of host {host}: {name} and another", "name them: --snapshot HOST=FILE"
+            )
         snapshots[host] = snapshot
     return snapshots
 

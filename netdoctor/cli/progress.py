@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from netdoctor.model.text import printable
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 PATIENCE = 1.0  # seconds before anything is shown
 WIDTH = 28

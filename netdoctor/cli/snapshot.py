@@ -6,6 +6,7 @@ Knows nothing of how a section is read.
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,8 +14,10 @@ from netdoctor.cli.options import json_option, netns_option, take
 from netdoctor.cli.output import write, write_json
 from netdoctor.model import store
 from netdoctor.model.errors import NetdoctorError
-from netdoctor.model.snapshot import Snapshot
 from netdoctor.model.text import printable, safe_json
+
+if TYPE_CHECKING:
+    from netdoctor.model.snapshot import Snapshot
 
 
 @click.command(short_help="read the network state into one file")
@@ -23,7 +26,9 @@ from netdoctor.model.text import printable, safe_json
 @click.option("--list", "list_names", is_flag=True, help="Print the namespaces with all their names.")
 @click.option("--from", "source", metavar="DIR", help="Read saved tool output from a folder, or a tar from - .")
 @click.option("--mask", is_flag=True, help="Map addresses and names consistently, drop comments: safe to mail.")
-@click.option("--collector", is_flag=True, help="Print a POSIX script that gathers saved output on a node without Python.")
+@click.option(
+    "--collector", is_flag=True, help="Print a POSIX script that gathers saved output on a node without Python."
+)
 @json_option
 def snapshot(
     output: str | None,
@@ -56,7 +61,9 @@ def snapshot(
     elif output == "-" or as_json or not sys.stdout.isatty():
         write(safe_json(store.encode(taken)))
     else:
-        raise NetdoctorError("a snapshot is not for reading on a terminal", "name a file: netdoctor snapshot -o node.json.gz")
+        raise NetdoctorError(
+            "a snapshot is not for reading on a terminal", "name a file: netdoctor snapshot -o node.json.gz"
+        )
     return 0
 
 
@@ -80,7 +87,9 @@ def _list(taken: Snapshot, *, as_json: bool) -> None:
 
 
 def _summary(taken: Snapshot, output: str) -> None:
-    click.echo(f"{len(taken.namespaces)} namespaces of {printable(taken.host)} written to {printable(output)}", err=True)
+    click.echo(
+        f"{len(taken.namespaces)} namespaces of {printable(taken.host)} written to {printable(output)}", err=True
+    )
     for gap in taken.unread:
         where = f" of {gap.netns}" if gap.netns else ""
         click.echo(f"not read: {printable(f'{gap.what}{where}: {gap.why}')}", err=True)

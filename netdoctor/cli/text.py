@@ -5,13 +5,14 @@ Knows nothing of how a trace is found; it reads the same steps as the JSON and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from netdoctor.model.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from netdoctor.cli.output import Paint
     from netdoctor.simulate.trace import Cause, Final, Outcome, Reply, SenderError, Step, Trace
     from netdoctor.topology.world import World
@@ -105,9 +106,7 @@ def _outcome(outcome: Outcome, paint: Paint, *, verbose: bool) -> Iterator[str]:
     yield from numbered
 
 
-def _part(
-    title: str, reply: Reply
-) -> tuple[str, Sequence[Step], Cause | None, Final | None, str, SenderError | None]:
+def _part(title: str, reply: Reply) -> tuple[str, Sequence[Step], Cause | None, Final | None, str, SenderError | None]:
     return title, reply.steps, reply.cause, reply.final, reply.verdict, reply.error
 
 
@@ -164,7 +163,9 @@ def _dull(walk: Sequence[Step]) -> bool:
     if step.stage in QUIET:
         return True
     if step.stage in TABLES:
-        return all(one.rule is None and (one.action or "").endswith("ACCEPT") for one in walk) and step.stage != "filter"
+        return (
+            all(one.rule is None and (one.action or "").endswith("ACCEPT") for one in walk) and step.stage != "filter"
+        )
     return False
 
 
@@ -195,7 +196,7 @@ def _table_line(walk: Sequence[Step]) -> Line:
 def _plain_line(step: Step) -> Line:
     ports = [name for name in (step.physin, step.physout) if name]
     device = step.in_ if step.stage in {"receive", "bridge", "deliver"} else step.out
-    words = [word for word in (device, step.action if step.stage not in {"route"} else None) if word]
+    words = [word for word in (device, step.action if step.stage != "route" else None) if word]
     if step.stage == "receive":
         words = [step.in_ or ""]
         if ports:
@@ -203,7 +204,9 @@ def _plain_line(step: Step) -> Line:
     if step.stage == "bridge":
         words = [f"{step.in_ or step.out or ''}:", " > ".join(ports) if ports else step.action or ""]
     if step.note:
-        return Line(step.netns, step.stage, f"{' '.join(words)}: {step.note}" if words and step.stage != "route" else step.note)
+        return Line(
+            step.netns, step.stage, f"{' '.join(words)}: {step.note}" if words and step.stage != "route" else step.note
+        )
     return Line(step.netns, step.stage, " ".join(words) or step.action or "")
 
 

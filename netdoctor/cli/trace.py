@@ -6,7 +6,6 @@ Knows nothing of how a packet travels or how a trace looks.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,8 @@ from netdoctor.model.errors import FlowError, NetdoctorError
 from netdoctor.model.flow import Flow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from netdoctor.simulate.engine import Simulator
     from netdoctor.simulate.trace import Trace
 
@@ -34,9 +35,13 @@ class FlowFailure(msgspec.Struct, frozen=True):
 @click.command(short_help="one flow, hop by hop, request and reply")
 @snapshot_option
 @click.option("--from", "from_", metavar="FROM", help="A namespace, an address, or `outside`.")
-@click.option("--to", metavar="TO", help="IP[:PORT][/PROTO], a pod or container NAME[:PORT], svc/NAMESPACE/NAME[:PORT].")
+@click.option(
+    "--to", metavar="TO", help="IP[:PORT][/PROTO], a pod or container NAME[:PORT], svc/NAMESPACE/NAME[:PORT]."
+)
 @click.option("--flows", metavar="FILE.jsonl", help="Many flows, one JSON line each (-: standard input).")
-@click.option("--proto", type=click.Choice(["tcp", "udp", "icmp", "icmpv6", "sctp"]), help="Protocol, where TO names none.")
+@click.option(
+    "--proto", type=click.Choice(["tcp", "udp", "icmp", "icmpv6", "sctp"]), help="Protocol, where TO names none."
+)
 @click.option("--src", metavar="IP", help="Source address (default: what the kernel would choose).")
 @click.option("--sport", type=click.IntRange(0, 65535), help="Source port, or the id of an echo request [40000].")
 @click.option("--in", "in_", metavar="DEV", help="The packet arrives on this interface instead of being made here.")
@@ -48,7 +53,9 @@ class FlowFailure(msgspec.Struct, frozen=True):
 @click.option("--outside", type=click.Choice(["unknown", "answers"]), default="unknown", show_default=True,
               help="Whether the world beyond this host answers.")  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Forget the snapshot's conntrack entries.")
-@click.option("--expect", type=click.Choice(["yes", "no"]), help="What is expected; the exit status says whether it holds.")
+@click.option(
+    "--expect", type=click.Choice(["yes", "no"]), help="What is expected; the exit status says whether it holds."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Every step, not only those that matter.")
 @json_option
 def trace(
@@ -67,7 +74,9 @@ def trace(
     if flows is not None and asked:
         raise NetdoctorError(f"{asked[0]} and --flows: one flow or a file of them, not both", "leave one out")
     if flows is None and (from_ is None or to is None):
-        raise NetdoctorError("which flow? --from and --to are needed", "example: netdoctor trace --from web --to 10.96.0.10:80")
+        raise NetdoctorError(
+            "which flow? --from and --to are needed", "example: netdoctor trace --from web --to 10.96.0.10:80"
+        )
     from netdoctor.simulate.engine import Simulator
 
     simulator = Simulator(read_world(snapshots), outside_answers=outside == "answers", fresh=fresh)
@@ -129,4 +138,6 @@ def _decode(line: bytes, number: int) -> Flow:
     try:
         return msgspec.json.decode(line, type=Flow)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FlowError(f"line {number} is not a flow: {error}", "see INTERFACE: a flow needs `from` and `to`") from None
+        raise FlowError(
+            f"line {number} is not a flow: {error}", "see INTERFACE: a flow needs `from` and `to`"
+        ) from None

@@ -1,4 +1,4 @@
-"""Text from strangers made safe to print: snapshots, rule comments and container names are hostile until proved otherwise.
+"""Text from strangers made safe to print: snapshots, rule comments and names are hostile until proved otherwise.
 
 Knows nothing of terminals' widths, colours or of HTML.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-# C0 and C1 controls, DEL, line and paragraph separators, and the bidirectional controls that reorder what a person reads.
+# C0 and C1 controls, DEL, line and paragraph separators, and the bidirectional controls that reorder what one reads.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
