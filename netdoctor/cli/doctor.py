@@ -117,16 +117,17 @@ def _user_namespaces() -> Check:
 def _kernel() -> list[Check]:
     bridge = Path("/proc/sys/net/bridge").is_dir()
     tracked = Path("/proc/sys/net/netfilter/nf_conntrack_max").exists()
+    bridged = "loaded" if bridge else "not loaded (bridged packets pass no iptables rules)"
+    translated = "loaded" if tracked else "not loaded (no NAT on this host)"
     return [
-        Check("br_netfilter", ok=True, required=False, found="loaded" if bridge else "not loaded (bridged packets pass no iptables rules)"),
-        Check("nf_conntrack", ok=True, required=False, found="loaded" if tracked else "not loaded (no NAT on this host)"),
-    ]  # fmt: skip
+        Check("br_netfilter", ok=True, required=False, found=bridged),
+        Check("nf_conntrack", ok=True, required=False, found=translated),
+    ]
 
 
 def _libraries() -> list[Check]:
-    checks = []
-    for name in ("msgspec", "click", "networkx", "pyroute2", "textual"):
-        checks.append(Check(name, ok=True, required=True, found=importlib.metadata.version(name)))
+    names = ("msgspec", "click", "networkx", "pyroute2", "textual")
+    checks = [Check(name, ok=True, required=True, found=importlib.metadata.version(name)) for name in names]
     legacy = importlib.util.find_spec("iptc") is not None
     found = importlib.metadata.version("python-iptables") if legacy else "not installed"
     remedy = None if legacy else "optional, for legacy tables: pip install 'netdoctor-node[legacy]'"

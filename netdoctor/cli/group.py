@@ -13,8 +13,8 @@ from netdoctor import __version__
 from netdoctor.cli.main import COMMANDS
 
 EPILOG = (
-    "Exit status: 0 nothing found, or done; 1 findings, or a flow that does not connect; 2 the command could not do its "
-    "work; 3 with --strict: something could not be judged; 5 a change was taken back; 130 interrupted."
+    "Exit status: 0 nothing found, or done; 1 findings, or a flow that does not connect; 2 the command could not do its"
+    " work; 3 with --strict: something could not be judged; 5 a change was taken back; 130 interrupted."
 )
 
 

@@ -35,7 +35,7 @@ def show() -> None:
 @click.option("--table", metavar="T", help="Only this table.")
 @json_option
 def rules(snapshots: tuple[str, ...], netns: tuple[str, ...], family: str, table: str | None, as_json: bool) -> int:
-    """Print rulesets back from what was parsed, in the form of iptables-save. A difference from the original is a bug."""
+    """Print rulesets back from what was parsed, as iptables-save does. A difference from the original is a bug."""
     families = family.split(",")
     if unknown := [name for name in families if name not in FAMILIES]:
         raise NetdoctorError(f"--family {unknown[0]}: no such address family", "use ip, ip6 or both: --family ip,ip6")
