@@ -1,1 +1,1 @@
-"""Rulesets as objects: parsed, printed back, and asked what they do with a packet. Knows nothing of routes or namespaces."""
+"""Rulesets as objects: parsed, printed back, asked what they do with a packet. Knows no routes and no namespaces."""

@@ -51,6 +51,11 @@ def format_address(family: Family, value: int) -> str:
     return str(ipaddress.IPv4Address(value) if family == 4 else ipaddress.IPv6Address(value))
 
 
+def is_multicast(family: Family, value: int) -> bool:
+    """Whether an address is a multicast one: 224.0.0.0/4, ff00::/8."""
+    return value >> 28 == 0xE if family == 4 else value >> 120 == 0xFF
+
+
 def family_name(family: Family) -> str:
     """Return "ip" or "ip6"."""
     return "ip" if family == 4 else "ip6"

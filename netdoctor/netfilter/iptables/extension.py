@@ -40,6 +40,7 @@ class Option:
     name: str  # with its dashes: "--dport"
     words: tuple[str, ...] = ()
     negated: bool = False
+    late: bool = False  # `--dport ! 80`, as iptables before 1.4.3 wrote it
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -51,8 +52,14 @@ class Option:
         """The first word without quotes, or ""."""
         return unquote(self.words[0]) if self.words else ""
 
+    def spelled(self) -> tuple[str, ...]:
+        """Return every word of the option, in the order of the text."""
+        if not self.negated:
+            return (self.name, *self.words)
+        return (self.name, "!", *self.words) if self.late else ("!", self.name, *self.words)
+
     def __str__(self) -> str:
-        return " ".join(("!", self.name, *self.words) if self.negated else (self.name, *self.words))
+        return " ".join(self.spelled())
 
 
 class Extension:

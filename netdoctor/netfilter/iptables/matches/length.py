@@ -1,0 +1,35 @@
+"""`-m length`: bytes of the packet; for IPv6 without the fixed header's 40.
+
+Kernel: net/netfilter/xt_length.c:length_mt
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netdoctor.netfilter.iptables.extension import Match
+
+if TYPE_CHECKING:
+    from netdoctor.netfilter.packet import Packet
+    from netdoctor.netfilter.surroundings import Surroundings
+    from netdoctor.netfilter.ternary import Answer
+
+
+class Length(Match):
+    """`-m length`."""
+
+    name = "length"
+    options = {"--length": 1}
+
+    __slots__ = ("high", "low")
+
+    def compile(self) -> None:
+        """Parse the options once."""
+        low, colon, high = self.written[0].value.partition(":")
+        self.low = int(low or 0)
+        self.high = int(high) if high else (0xFFFF if colon else self.low)
+
+    def matches(self, packet: Packet, around: Surroundings) -> Answer:
+        """Say whether the packet matches."""
+        size = packet.size if packet.family == 4 else packet.size - 40
+        return (self.low <= size <= self.high) is not self.written[0].negated

@@ -1,0 +1,28 @@
+"""`-m nfacct`: counts into an accounting object.
+
+Kernel: net/netfilter/xt_nfacct.c:nfacct_mt
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netdoctor.netfilter.iptables.extension import Match
+
+if TYPE_CHECKING:
+    from netdoctor.netfilter.packet import Packet
+    from netdoctor.netfilter.surroundings import Surroundings
+    from netdoctor.netfilter.ternary import Answer
+
+
+class Nfacct(Match):
+    """`-m nfacct`."""
+
+    name = "nfacct"
+    options = {"--nfacct-name": 1}
+
+    __slots__ = ()
+
+    def matches(self, packet: Packet, around: Surroundings) -> Answer:
+        """Say whether the packet matches."""
+        return True

@@ -1,0 +1,40 @@
+"""`-m policy`: whether IPsec handled or will handle the packet. What the snapshot cannot tell is unknown.
+
+Kernel: net/netfilter/xt_policy.c:policy_mt
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netdoctor.netfilter.iptables.extension import Match
+from netdoctor.netfilter.ternary import Unknown
+
+if TYPE_CHECKING:
+    from netdoctor.netfilter.packet import Packet
+    from netdoctor.netfilter.surroundings import Surroundings
+    from netdoctor.netfilter.ternary import Answer
+
+
+class Policy(Match):
+    """`-m policy`."""
+
+    name = "policy"
+    options = {
+        "--dir": 1,
+        "--pol": 1,
+        "--strict": 0,
+        "--reqid": 1,
+        "--spi": 1,
+        "--proto": 1,
+        "--mode": 1,
+        "--tunnel-src": 1,
+        "--tunnel-dst": 1,
+        "--next": 0,
+    }
+
+    __slots__ = ()
+
+    def matches(self, packet: Packet, around: Surroundings) -> Answer:
+        """Say whether the packet matches."""
+        return Unknown(f"match policy {self}".rstrip())

@@ -1,0 +1,33 @@
+"""`-m realm`: the routing realm of the destination.
+
+Kernel: net/netfilter/xt_realm.c:realm_mt
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netdoctor.netfilter.iptables.extension import Match
+from netdoctor.netfilter.iptables.values import value_and_mask
+
+if TYPE_CHECKING:
+    from netdoctor.netfilter.packet import Packet
+    from netdoctor.netfilter.surroundings import Surroundings
+    from netdoctor.netfilter.ternary import Answer
+
+
+class Realm(Match):
+    """`-m realm`."""
+
+    name = "realm"
+    options = {"--realm": 1}
+
+    __slots__ = ("mask", "value")
+
+    def compile(self) -> None:
+        """Parse the options once."""
+        self.value, self.mask = value_and_mask(self.written[0].value)
+
+    def matches(self, packet: Packet, around: Surroundings) -> Answer:
+        """Say whether the packet matches."""
+        return (packet.realm & self.mask == self.value) is not self.written[0].negated

@@ -1,0 +1,40 @@
+"""`-j TCPMSS`: lowers the segment size that a SYN offers.
+
+Kernel: net/netfilter/xt_TCPMSS.c:tcpmss_tg4
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netdoctor.netfilter.effect import CONTINUE, Effect
+from netdoctor.netfilter.iptables.extension import Target
+
+if TYPE_CHECKING:
+    from netdoctor.netfilter.packet import Packet
+    from netdoctor.netfilter.surroundings import Surroundings
+
+
+class Tcpmss(Target):
+    """Only the size of later segments changes; the packets of a trace stay as they are."""
+
+    name = "TCPMSS"
+    options = {"--set-mss": 1, "--clamp-mss-to-pmtu": 0}
+
+    __slots__ = ()
+
+    @property
+    def harmless(self) -> bool:
+        """It never takes a packet away; what it prevents is a later one that is too big."""
+        return False
+
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+        """Lower the MSS, never raise it."""
+        option = self.option("--set-mss")
+        if option is None:
+            packet.note("MSS clamped to the path's MTU")
+        else:
+            wanted = int(option.value)
+            packet.tcp_mss = wanted if packet.tcp_mss is None else min(packet.tcp_mss, wanted)
+            packet.note(f"MSS {packet.tcp_mss}")
+        return CONTINUE
