@@ -105,7 +105,7 @@ class Match(Extension):
 
     __slots__ = ()
 
-    def matches(self, packet: Packet, around: Surroundings) -> Answer:  # noqa: ARG002
+    def matches(self, packet: Packet, around: Surroundings) -> Answer:
         """Say whether the packet matches; all options together, each with its own negation."""
         return Unknown(f"match {self.name}")
 
@@ -115,7 +115,7 @@ class Target(Extension):
 
     __slots__ = ()
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Change the packet and say what is to be done with it."""
         return Undecided(f"target {self.name}")
 

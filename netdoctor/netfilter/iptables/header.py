@@ -93,7 +93,7 @@ class Header(Match):
             elif option.name == "-f":
                 self.fragment = not option.negated
 
-    def matches(self, packet: Packet, around: Surroundings) -> Answer:  # noqa: ARG002
+    def matches(self, packet: Packet, around: Surroundings) -> Answer:
         """Say whether the header matches."""
         if self.destination is not None:
             value, mask, negated = self.destination

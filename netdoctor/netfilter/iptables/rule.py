@@ -40,7 +40,7 @@ class UnknownMatch(Match):
         """Its name as written."""
         return f"match {self.called}"
 
-    def matches(self, packet: Packet, around: Surroundings) -> Answer:  # noqa: ARG002
+    def matches(self, packet: Packet, around: Surroundings) -> Answer:
         """Never guessed."""
         return Unknown(f"match {self.called}")
 
@@ -57,7 +57,7 @@ class UnknownTarget(Target):
         """Its name as written."""
         return f"target {self.called}"
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Never guessed."""
         return Undecided(f"target {self.called}")
 
@@ -73,7 +73,7 @@ class ChainTarget(Target):
         """Everything of it is modelled."""
         return None
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """To the chain."""
         return Jump(self.chain, self.goto)
 
@@ -196,6 +196,11 @@ class _Parsed:
         self.broken_match = any(isinstance(piece.extension, Match) for piece in problems)
         named = (piece.problem or piece.extension.unmodelled() for piece in pieces)
         self.unmodelled = tuple(name for name in named if name is not None)
+
+    @property
+    def jump(self) -> str | None:
+        """The user-defined chain that the rule jumps or goes to."""
+        return self.target.chain if isinstance(self.target, ChainTarget) else None
 
     def spell(self) -> str:
         words = [word for piece in self.pieces for word in piece.words()]

@@ -57,7 +57,7 @@ class Conntrack(Match):
             else:
                 self.parsed[name] = value.upper()
 
-    def matches(self, packet: Packet, around: Surroundings) -> Answer:  # noqa: ARG002
+    def matches(self, packet: Packet, around: Surroundings) -> Answer:
         """Say whether every option holds."""
         return all_of(self._holds(option, packet) for option in self.written)
 

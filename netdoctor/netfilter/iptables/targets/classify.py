@@ -33,7 +33,7 @@ class Classify(Target):
         """It changes nobody's fate: no match of iptables reads the priority."""
         return True
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Set the priority."""
         packet.priority = self.priority
         return CONTINUE

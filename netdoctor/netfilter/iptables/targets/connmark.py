@@ -59,7 +59,7 @@ class Connmark(Target):
     def _shifted(self, mark: int) -> int:
         return (mark << self.shift) & MASK if self.shift >= 0 else mark >> -self.shift
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Change the connection's mark, or the packet's."""
         connection = packet.connection
         if connection is None:

@@ -28,6 +28,6 @@ class Connsecmark(Target):
         """It changes nobody's fate."""
         return True
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Go on with the next rule."""
         return CONTINUE

@@ -48,6 +48,6 @@ class Ct(Target):
             zone, direction, from_mark, helper.value if helper else None, timeout.value if timeout else None
         )
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Attach the template, unless conntrack has seen the packet already."""
         return self.result

@@ -23,6 +23,6 @@ class Drop(Target):
 
     __slots__ = ()
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Return the verdict."""
         return DropEffect()

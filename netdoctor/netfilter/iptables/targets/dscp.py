@@ -29,7 +29,7 @@ class Dscp(Target):
         option = self.written[0]
         self.dscp = DSCP_CLASSES[option.value.upper()] if option.name.endswith("class") else number(option.value)
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Set the code point, keep ECN."""
         packet.tos = (packet.tos & 0x03) | self.dscp << 2
         return CONTINUE

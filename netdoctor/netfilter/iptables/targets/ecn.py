@@ -25,7 +25,7 @@ class Ecn(Target):
 
     __slots__ = ()
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Change the bits."""
         for option in self.written:
             if option.name == "--ecn-tcp-remove":

@@ -38,7 +38,7 @@ class Mark(Target):
             mask = 0
         self.value, self.mask = value, mask
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Set the mark."""
         packet.mark = (packet.mark & ~self.mask & MASK) ^ self.value
         packet.note(f"mark {packet.mark:#x}")

@@ -30,6 +30,6 @@ class Nfqueue(Target):
         first = option.value.partition(":")[0] if option else "0"
         self.queue = Queue(number(first), self.option("--queue-bypass") is not None)
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Hand it over."""
         return self.queue

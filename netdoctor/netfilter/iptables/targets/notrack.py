@@ -22,6 +22,6 @@ class Notrack(Target):
 
     __slots__ = ()
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Attach the untracked template."""
         return NoTrack()

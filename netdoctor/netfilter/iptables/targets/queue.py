@@ -23,6 +23,6 @@ class Queue(Target):
 
     __slots__ = ()
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Hand it over."""
         return QueueEffect(0)

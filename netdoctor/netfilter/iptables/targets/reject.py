@@ -43,6 +43,6 @@ class Reject_(Target):  # noqa: N801  # the effect has the plain name
         given = option.value if option else default
         self.answer = short.get(given, given)
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Return the refusal."""
         return Reject(self.answer)

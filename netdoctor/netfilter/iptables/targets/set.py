@@ -31,7 +31,7 @@ class Set(Target):
         """Adding and removing changes later packets, not this one."""
         return self.option("--map-set") is None
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Go on; a mark taken from a set is not modelled."""
         mapped = self.option("--map-set")
         if mapped is not None:

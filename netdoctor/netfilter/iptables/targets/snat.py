@@ -38,6 +38,6 @@ class Snat(Target):
             persistent="--persistent" in flags,
         )
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Return the binding; the simulator carries it out."""
         return self.nat

@@ -23,6 +23,6 @@ class Synproxy(Target):
 
     __slots__ = ()
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Return the effect; the simulator names it."""
         return SynProxy()

@@ -28,7 +28,7 @@ class Tcpmss(Target):
         """It never takes a packet away; what it prevents is a later one that is too big."""
         return False
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Lower the MSS, never raise it."""
         option = self.option("--set-mss")
         if option is None:

@@ -35,6 +35,6 @@ class Tee(Target):
         """The packet itself goes on."""
         return True
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Say where the copy goes."""
         return self.result

@@ -38,7 +38,7 @@ class Tos(Target):
         elif option.name == "--xor-tos":
             self.mask = 0
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Set the byte."""
         packet.tos = (packet.tos & ~self.mask & 0xFF) ^ self.value
         return CONTINUE

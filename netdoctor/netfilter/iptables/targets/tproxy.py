@@ -33,6 +33,6 @@ class Tproxy(Target):
         to = parse_address(address.value)[1] if address else None
         self.result = TProxyEffect(to or None, number(port.value) if port else 0, value, mask)
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Return where to; the simulator looks for the socket."""
         return self.result

@@ -27,7 +27,7 @@ class Trace(Target):
         """It changes nobody's fate."""
         return True
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Set nf_trace."""
         packet.trace = True
         return CONTINUE

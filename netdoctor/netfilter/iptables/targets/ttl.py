@@ -24,7 +24,7 @@ class Ttl(Target):
 
     __slots__ = ()
 
-    def apply(self, packet: Packet, around: Surroundings) -> Effect:  # noqa: ARG002
+    def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Change it."""
         option = self.written[0]
         change = number(option.value)
