@@ -1,0 +1,285 @@
+"""A bridge: from port to port, up to the bridge itself, down from it; with bridge netfilter or without.
+
+Knows nothing of what the rules say. Kernel: net/bridge/br_input.c:br_handle_frame_finish, br_forward.c:should_deliver,
+br_netfilter_hooks.c:br_nf_pre_routing_finish, br_nf_forward_ip, br_nf_post_routing.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from netdoctor.netfilter.packet import format_address
+from netdoctor.simulate import device, neighbour, routing
+from netdoctor.simulate import frame as frames
+from netdoctor.simulate.hooks import At, pass_hook
+from netdoctor.simulate.run import Fate, Onward, Run
+from netdoctor.topology import wire
+
+if TYPE_CHECKING:
+    from netdoctor.model.snapshot import Link
+    from netdoctor.simulate.frame import Frame
+    from netdoctor.topology.namespace import Netns
+
+_SYSCTL = {4: "net.bridge.bridge-nf-call-iptables", 6: "net.bridge.bridge-nf-call-ip6tables"}
+
+
+def netfilter_sysctl(family: int) -> str:
+    """Return the sysctl that lets iptables see bridged packets of a family."""
+    return _SYSCTL[family]
+
+
+def asks_netfilter(run: Run, netns: Netns, bridge: Link, family: int) -> bool:
+    """Return whether bridged packets pass iptables: by the namespace's sysctl or the bridge's own flag, with br_netfilter.
+
+    Without the module the sysctl does not exist. A snapshot without sysctls cannot say: the walk forks.
+    """
+    text = netns.sysctl(_SYSCTL[family])
+    if text is None:
+        if netns.snapshot.sysctls:
+            return False
+        key = ("bridge netfilter", netns.name, family)
+        if key not in run.picked:
+            what = f"{_SYSCTL[family]} of {netns.name} (not in the snapshot)"
+            run.picked[key] = run.choose([f"{what}: assumed 1", f"{what}: assumed 0"])
+        return run.picked[key] == 0
+    if text.strip() not in ("", "0"):
+        return True
+    own = bridge.bridge
+    return own is not None and (own.nf_call_iptables if family == 4 else own.nf_call_ip6tables)
+
+
+def handle_frame(run: Run, netns: Netns, port: Link, frame: Frame) -> Onward:
+    """A frame comes in by a port (br_handle_frame)."""
+    packet = frame.packet
+    bridge = netns.bridge_of(port)
+    assert bridge is not None
+    packet.in_dev, packet.out_dev = bridge.name, None
+    if not wire.forwards(port):
+        state = "disabled" if port.port is None else port.port.state
+        return _drop(run, netns, bridge, port, frame, f"port {port.name} of {bridge.name} is {state}")
+    if frame.tags or (bridge.bridge is not None and bridge.bridge.vlan_filtering):
+        wrong = _vlan_in(run, netns, bridge, port, frame)
+        if wrong is not None:
+            return wrong
+    if not frame.tags and asks_netfilter(run, netns, bridge, packet.family):
+        return _pre_routing(run, netns, bridge, port, frame)
+    return partial(_decide, run, netns, bridge, port, frame)
+
+
+def _pre_routing(run: Run, netns: Netns, bridge: Link, port: Link, frame: Frame) -> Onward:
+    """Ask PREROUTING for a bridged packet; a new destination may lead elsewhere (br_nf_pre_routing_finish)."""
+    packet = frame.packet
+    packet.phys_in = port.name
+    frame.prerouted = True
+    before = packet.dst
+    run.step("bridge", netns, packet, action="netfilter", note=f"{bridge.name}: port {port.name}, iptables is asked")
+    fate = pass_hook(At(run, netns, "PREROUTING", packet))
+    if fate is not None:
+        return fate
+    if packet.dst == before:
+        return partial(_decide, run, netns, bridge, port, frame)
+    route = routing.arrive(run, netns, packet, bridge.name)
+    if isinstance(route, Fate):
+        again = _without_forwarding(run, netns, bridge, frame, route)
+        if again is None:
+            return route
+        route = again
+    if route.kind != "local" and route.dev == bridge.name:
+        family, hop = route.next_hop(packet)
+        frame.next_hop = format_address(family, hop)
+        wrong = neighbour.resolve(run, netns, bridge, frame, family, hop)
+        if wrong is not None:
+            return wrong
+        return partial(_decide, run, netns, bridge, port, frame)
+    packet.dst_mac = bridge.mac
+    packet.pkttype = "host"
+    return partial(_decide, run, netns, bridge, port, frame)
+
+
+def _without_forwarding(run: Run, netns: Netns, bridge: Link, frame: Frame, wrong: Fate) -> routing.Route | None:
+    """Bridged and DNATed traffic does not need forwarding, if it stays on the bridge."""
+    packet = frame.packet
+    if packet.family != 4 or wrong.verdict != "not-forwarded":
+        return None
+    route = routing.output(run, netns, routing.Key(4, packet.dst, tos=packet.tos))
+    if isinstance(route, routing.NoRoute) or route.dev != bridge.name:
+        return None
+    if run.steps and not run.muted:
+        run.steps.pop()  # the refusal to forward does not count
+    return route
+
+
+def _decide(run: Run, netns: Netns, bridge: Link, port: Link | None, frame: Frame) -> Onward:
+    """Up to the bridge itself, or out of another port (br_handle_frame_finish)."""
+    packet = frame.packet
+    mac = packet.dst_mac
+    if frames.is_group(mac):
+        packet.pkttype = "broadcast" if mac == frames.BROADCAST else "multicast"
+        return partial(_pass_up, run, netns, bridge, frame)
+    if mac is not None and _is_own(netns, bridge, mac):
+        return partial(_pass_up, run, netns, bridge, frame)
+    egress = _egress(netns, bridge, mac)
+    if isinstance(egress, str):
+        return _drop(run, netns, bridge, port, frame, egress, kind="neighbour")
+    wrong = _may_not_cross(bridge, port, egress)
+    if wrong is not None:
+        return _drop(run, netns, bridge, port, frame, wrong)
+    return partial(_forward, run, netns, bridge, port, egress, frame)
+
+
+def _pass_up(run: Run, netns: Netns, bridge: Link, frame: Frame) -> Onward:
+    """The bridge itself takes the frame (br_pass_frame_up)."""
+    from netdoctor.simulate import receive
+
+    packet = frame.packet
+    if packet.pkttype not in ("broadcast", "multicast"):
+        packet.pkttype = "host"
+    packet.in_dev, packet.out_dev = bridge.name, None
+    if frame.tags:
+        return partial(device.receive, run, netns, bridge, frame)
+    for child in wire.children(netns, bridge):
+        if child.link.kind in wire.MACVLAN_KINDS and child.link.mac == packet.dst_mac:
+            return partial(device.receive, run, netns, bridge, frame)
+    return partial(receive.receive_ip, run, netns, bridge, frame)
+
+
+def _forward(run: Run, netns: Netns, bridge: Link, port: Link | None, egress: Link, frame: Frame) -> Onward:
+    """From port to port (__br_forward), past iptables or through it."""
+    packet = frame.packet
+    frame.netns, frame.dev = netns, bridge.name
+    source = bridge.name if port is None else port.name
+    if not frame.prerouted or port is None:
+        asked = "" if port is None else ", iptables not asked"
+        packet.phys_in, packet.phys_out = (None if port is None else port.name), egress.name
+        run.step("bridge", netns, packet, action="forward", note=f"{bridge.name}: {source} > {egress.name}{asked}")
+        packet.phys_in = packet.phys_out = None
+        return partial(device.transmit, run, netns, egress, frame)
+    packet.in_dev, packet.out_dev = bridge.name, bridge.name
+    packet.phys_out, packet.bridged = egress.name, True
+    run.step("bridge", netns, packet, action="forward", note=f"{bridge.name}: {source} > {egress.name}")
+    fate = pass_hook(At(run, netns, "FORWARD", packet))
+    if fate is not None:
+        return fate
+    packet.in_dev = None
+    fate = pass_hook(At(run, netns, "POSTROUTING", packet))
+    if fate is not None:
+        return fate
+    return partial(device.transmit, run, netns, egress, frame)
+
+
+def send(run: Run, netns: Netns, bridge: Link, frame: Frame) -> Onward:
+    """The namespace itself sends by the bridge (br_dev_xmit): iptables has been asked already."""
+    return partial(_decide_own, run, netns, bridge, frame)
+
+
+def _decide_own(run: Run, netns: Netns, bridge: Link, frame: Frame) -> Onward:
+    packet = frame.packet
+    if frames.is_group(packet.dst_mac):
+        detail = f"{bridge.name}: a broadcast is flooded to every port, which is not modelled"
+        run.step("bridge", netns, packet, action="unknown", note=detail)
+        return Fate("unknown", netns, bridge.name, packet, run.cause("unmodelled", netns, interface=bridge.name, detail=detail))
+    egress = _egress(netns, bridge, packet.dst_mac)
+    if isinstance(egress, str):
+        return _drop(run, netns, bridge, None, frame, egress, kind="neighbour")
+    wrong = _may_not_cross(bridge, None, egress)
+    if wrong is not None:
+        return _drop(run, netns, bridge, None, frame, wrong)
+    return partial(_forward, run, netns, bridge, None, egress, frame)
+
+
+def _is_own(netns: Netns, bridge: Link, mac: str) -> bool:
+    """Whether the FDB has the MAC as local: the bridge's own and its ports'."""
+    return mac == bridge.mac or any(port.mac == mac for port in netns.bridge_ports(bridge.name))
+
+
+def _static(netns: Netns, bridge: Link) -> dict[str, str]:
+    """FDB entries that a person made: MAC -> port."""
+    key = f"static {bridge.name}"
+    found: dict[str, str] | None = netns.cache.get(key)
+    if found is None:
+        ports = {port.name for port in netns.bridge_ports(bridge.name)}
+        found = {
+            entry.mac: entry.dev
+            for entry in netns.snapshot.fdb
+            if entry.dev in ports and entry.master == bridge.name and entry.state == "static" and "self" not in entry.flags
+        }
+        netns.cache[key] = found
+    return found
+
+
+def _egress(netns: Netns, bridge: Link, mac: str | None) -> Link | str:
+    """The port behind which a MAC lives; a text says why there is none."""
+    if mac is None:
+        return "a frame without an address"
+    static = _static(netns, bridge).get(mac)
+    if static is not None:
+        return netns.links[static]
+    outside: list[Link] = []
+    for port in netns.bridge_ports(bridge.name):
+        behind = wire.behind(netns, port)
+        if mac != frames.OUTSIDE and behind.with_mac(mac):
+            if port.port is not None and not port.port.learning and not port.port.flood:
+                return f"port {port.name} learns nothing and gets no flooded frames"
+            return port
+        if behind.exits:
+            outside.append(port)
+    if mac != frames.OUTSIDE:
+        for entry in netns.snapshot.fdb:
+            if entry.mac == mac and entry.master == bridge.name and entry.dev in {port.name for port in outside}:
+                return netns.links[entry.dev]
+    if outside:
+        return outside[0]
+    for port in netns.bridge_ports(bridge.name):
+        if not wire.forwards(port) and port.port is not None:
+            return f"no port that forwards leads to {mac}; port {port.name} is {port.port.state}"
+    return f"no station on {bridge.name} has the address {mac}"
+
+
+def _may_not_cross(bridge: Link, port: Link | None, egress: Link) -> str | None:
+    """Why a bridge keeps a frame (should_deliver)."""
+    if not wire.forwards(egress):
+        return f"port {egress.name} of {bridge.name} is {egress.port.state if egress.port is not None else 'disabled'}"
+    if wire.may_cross(port, egress):
+        return None
+    assert port is not None
+    if port.name == egress.name:
+        return f"{bridge.name} would send it back out of port {port.name}, whose hairpin flag is off"
+    return f"ports {port.name} and {egress.name} of {bridge.name} are isolated from each other"
+
+
+def _drop(
+    run: Run, netns: Netns, bridge: Link, port: Link | None, frame: Frame, why: str, kind: str = "bridge"
+) -> Fate:
+    packet = frame.packet
+    if port is not None and packet.phys_in is None:
+        packet.phys_in = port.name
+    run.step("bridge", netns, packet, action="drop", note=why)
+    interface = bridge.name if port is None else port.name
+    cause = run.cause(kind, netns, interface=interface, detail=why)  # type: ignore[arg-type]
+    return Fate("dropped", netns, bridge.name, packet, cause)
+
+
+def _vlan_in(run: Run, netns: Netns, bridge: Link, port: Link, frame: Frame) -> Fate | None:
+    """VLAN filtering (br_allowed_ingress): only the plain case is known, one VLAN that every port has as its own."""
+    if bridge.bridge is None or not bridge.bridge.vlan_filtering:
+        return None
+    own = {entry.vid for entry in netns.snapshot.port_vlans if entry.dev == port.name and "PVID" in entry.flags}
+    if len(own) == 1 and not frame.tags and _one_vlan(netns, bridge, next(iter(own))):
+        return None
+    if not own and not frame.tags and netns.was_read("port_vlans"):
+        return _drop(run, netns, bridge, port, frame, f"port {port.name} of {bridge.name} has no VLAN for untagged frames")
+    detail = f"{bridge.name} filters VLANs, which is not modelled"
+    run.step("bridge", netns, frame.packet, action="unknown", note=detail)
+    cause = run.cause("unmodelled", netns, interface=bridge.name, detail=detail)
+    return Fate("unknown", netns, bridge.name, frame.packet, cause)
+
+
+def _one_vlan(netns: Netns, bridge: Link, vid: int) -> bool:
+    names = {bridge.name, *(port.name for port in netns.bridge_ports(bridge.name))}
+    plain = {
+        entry.dev
+        for entry in netns.snapshot.port_vlans
+        if entry.vid == vid and {"PVID", "Egress Untagged"} <= set(entry.flags)
+    }
+    return names <= plain

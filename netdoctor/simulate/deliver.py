@@ -1,0 +1,128 @@
+"""A packet has reached its namespace: INPUT, and the socket that takes it or does not. Knows nothing of the way here.
+
+Kernel: net/ipv4/ip_input.c:ip_local_deliver; net/ipv4/tcp_ipv4.c:tcp_v4_rcv; net/ipv4/udp.c:__udp4_lib_rcv; icmp.c.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from netdoctor.netfilter.packet import ICMP, ICMPV6, TCP, UDP, format_address
+from netdoctor.simulate import device, neighbour, sockets
+from netdoctor.simulate.frame import Frame
+from netdoctor.simulate.hooks import At, pass_hook
+from netdoctor.simulate.run import Answer, Fate, Onward, Run, protocol
+from netdoctor.topology.addresses import with_port
+
+if TYPE_CHECKING:
+    from netdoctor.model.snapshot import Link, Socket
+    from netdoctor.netfilter.packet import Packet
+    from netdoctor.topology.namespace import Netns
+    from netdoctor.topology.wire import Station
+
+
+def deliver(run: Run, netns: Netns, dev: str, packet: Packet) -> Onward:
+    """Take a packet that is for this namespace to its process (ip_local_deliver)."""
+    packet.in_dev, packet.out_dev = dev, None
+    fate = pass_hook(At(run, netns, "INPUT", packet))
+    if fate is not None:
+        return fate
+    if run.phase != "request" or run.muted:
+        return Fate("delivered", netns, dev, packet)
+    if packet.proto in (ICMP, ICMPV6):
+        return _echo(run, netns, dev, packet)
+    return _to_socket(run, netns, dev, packet)
+
+
+def _echo(run: Run, netns: Netns, dev: str, packet: Packet) -> Fate:
+    """The kernel itself answers an echo request, unless it is told not to (icmp_echo)."""
+    if packet.icmp_type not in (8, 128):
+        run.step("deliver", netns, packet, action="deliver", note="the kernel takes it")
+        return Fate("delivered", netns, dev, packet)
+    sysctl = "net.ipv4.icmp_echo_ignore_all" if packet.family == 4 else "net.ipv6.icmp.echo_ignore_all"
+    if netns.number(sysctl, 0):
+        run.step("deliver", netns, packet, action="drop", note=f"{sysctl} is 1")
+        cause = run.cause("sysctl", netns, interface=dev, sysctl=sysctl, detail=f"{sysctl} is 1", drop_reason=None)
+        return Fate("dropped", netns, dev, packet, cause)
+    run.step("deliver", netns, packet, action="deliver", note="the kernel answers echo requests")
+    return Fate("delivered", netns, dev, packet)
+
+
+def _to_socket(run: Run, netns: Netns, dev: str, packet: Packet) -> Fate:
+    where = with_port(packet.family, packet.dst, packet.dport)
+    if not sockets.known(netns):
+        run.assume(f"{netns.name} listens on {where}/{protocol(packet)}: its sockets are not in the snapshot")
+        run.step("deliver", netns, packet, action="deliver", note=f"assumed to listen on {where}")
+        return Fate("delivered", netns, dev, packet)
+    socket = sockets.receiver(netns, packet, dev)
+    if socket is not None:
+        who = socket.program or "a process"
+        run.step("deliver", netns, packet, action="deliver", note=f"{who} listens on {_socket_text(socket)}")
+        return Fate("delivered", netns, dev, packet, program=socket.program, socket=socket)
+    near = _nearly(netns, packet)
+    note = f"nobody listens on {where}/{protocol(packet)}" + (f"; {near}" if near else "")
+    run.step("deliver", netns, packet, action="refuse", note=note)
+    cause = run.cause("socket", netns, interface=dev, detail=note, drop_reason="NO_SOCKET")
+    kind = "tcp-reset" if packet.proto == TCP else "icmp-port-unreachable" if packet.family == 4 else "icmp6-port-unreachable"
+    return Fate("refused", netns, dev, packet, cause, answer=Answer(kind, netns, dev))
+
+
+def _socket_text(socket: Socket) -> str:
+    address = socket.address
+    return f"[{address}]:{socket.port}" if ":" in address else f"{address}:{socket.port}"
+
+
+def _nearly(netns: Netns, packet: Packet) -> str:
+    """What listens on the port, but not for this packet: the usual mistake."""
+    for socket in netns.snapshot.sockets:
+        if socket.port == packet.dport and socket.proto == protocol(packet) and (socket.proto == "udp" or socket.state == "LISTEN"):
+            return f"{socket.program or 'a process'} listens on {_socket_text(socket)} only"
+    return ""
+
+
+def discover(run: Run, netns: Netns, link: Link, station: Station, asker: int, hop: int) -> bool:
+    """Whether a neighbour solicitation and its answer get through the rules on both ends and between."""
+    if not _rules6(netns):
+        return True
+    hops, phase = run.hops, run.phase
+    run.muted += 1
+    try:
+        ask = _through(run, netns, link, neighbour.solicitation(asker, hop), station.link.mac)
+        if ask.verdict != "delivered" or ask.netns is not station.netns:
+            return False
+        answer = _through(run, station.netns, station.link, neighbour.advertisement(hop, asker), link.mac)
+        return answer.verdict == "delivered" and answer.netns is netns
+    finally:
+        run.muted -= 1
+        run.hops, run.phase = hops, phase
+
+
+def _through(run: Run, netns: Netns, link: Link, packet: Packet, mac: str | None) -> Fate:
+    packet.out_dev = link.name
+    for hook in ("OUTPUT", "POSTROUTING"):
+        fate = pass_hook(At(run, netns, hook, packet))  # type: ignore[arg-type]
+        if fate is not None:
+            return fate
+    packet.src_mac, packet.dst_mac = link.mac, mac
+    frame = Frame(packet, netns, link.name, next_hop=format_address(6, packet.dst))
+    fate = run.travel(partial(device.transmit, run, netns, link, frame))
+    return fate
+
+
+def _rules6(netns: Netns) -> bool:
+    """Whether any namespace of the world has IPv6 rules at all."""
+    known: bool | None = netns.world.cache.get("rules6")
+    if known is None:
+        known = any(
+            text.family == "ip6" and ("\n-A " in text.text or " DROP " in text.text)
+            for other in netns.world.namespaces.values()
+            for text in other.snapshot.rulesets
+        ) or any(other.snapshot.nft is not None for other in netns.world.namespaces.values())
+        netns.world.cache["rules6"] = known
+    return known
+
+
+def is_datagram(packet: Packet) -> bool:
+    """Return whether a packet is UDP."""
+    return packet.proto == UDP

@@ -1,0 +1,136 @@
+"""The order of everything that sees a packet at a hook, as a table; and the walk through it.
+
+Knows nothing of what a table's rules mean, or of where the packet goes afterwards.
+
+    PREROUTING --> route --> FORWARD --> POSTROUTING
+                     |                       ^
+                   INPUT --> process --> OUTPUT
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from netdoctor.netfilter.effect import CtTemplate, NoTrack
+from netdoctor.simulate import nat, native, tables
+from netdoctor.simulate.conntrack import Conntrack
+from netdoctor.simulate.run import Fate
+from netdoctor.simulate.surroundings import Here
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from netdoctor.netfilter.packet import Hook, Packet
+    from netdoctor.simulate.routing import Route
+    from netdoctor.simulate.run import Run
+    from netdoctor.topology.namespace import Netns
+
+What = Literal["raw", "conntrack", "mangle", "nat", "filter", "security", "confirm"]
+
+# include/uapi/linux/netfilter_ipv4.h:nf_ip_hook_priorities; the tables of net/ipv4/netfilter/iptable_*.c.
+ORDER: dict[str, tuple[tuple[int, What], ...]] = {
+    "PREROUTING": ((-300, "raw"), (-200, "conntrack"), (-150, "mangle"), (-100, "nat")),
+    "INPUT": ((-150, "mangle"), (0, "filter"), (50, "security"), (100, "nat"), (2147483647, "confirm")),
+    "FORWARD": ((-150, "mangle"), (0, "filter"), (50, "security")),
+    "OUTPUT": ((-300, "raw"), (-200, "conntrack"), (-150, "mangle"), (-100, "nat"), (0, "filter"), (50, "security")),
+    "POSTROUTING": ((-150, "mangle"), (100, "nat"), (2147483647, "confirm")),
+}
+
+
+@dataclass(slots=True)
+class At:
+    """A packet at a hook."""
+
+    run: Run
+    netns: Netns
+    hook: Hook
+    packet: Packet
+    route: Route | None = None  # where it goes, once that is decided
+
+    def here(self, table: str) -> Here:
+        """Return what matches may ask."""
+        return Here(self.run, self.netns, self.hook, table)
+
+
+Reroute = "Callable[[At, str], Fate | None]"
+
+
+def pass_hook(at: At, after: Callable[[At, str, Packet], Fate | None] | None = None) -> Fate | None:
+    """Take a packet through one hook (nf_hook_slow). Returns how it ended there, None where it goes on.
+
+    `after` is called with the packet as it was before each table: in OUTPUT a change makes the kernel route again.
+    """
+    template: CtTemplate | None = None
+    steps: list[tuple[int, int, What | native.BaseChain]] = [
+        (priority, 1, what) for priority, what in ORDER[at.hook]
+    ]
+    steps += [(chain.priority, 1, chain) for chain in native.base_chains(at.netns, at.packet.family, at.hook)]
+    for _, _, what in sorted(steps, key=lambda step: step[0]):
+        before = at.packet.clone() if after is not None else at.packet
+        if isinstance(what, native.BaseChain):
+            fate = native.pass_chain(at, what)
+        elif what == "conntrack":
+            fate = _conntrack(at, template)
+        elif what == "confirm":
+            fate = _confirm(at)
+        elif what == "nat":
+            fate = nat.pass_nat(at)
+        else:
+            fate, seen = tables.pass_table(at, what)
+            template = seen or template
+        if fate is None and after is not None and isinstance(what, str):
+            fate = after(at, what, before)
+        if fate is not None:
+            return fate
+    return None
+
+
+def conntrack_of(run: Run, netns: Netns) -> Conntrack:
+    """Return the connection table of a namespace in this walk."""
+    found = run.conntracks.get(netns.name)
+    if found is None:
+        found = run.conntracks[netns.name] = Conntrack(netns, fresh=run.options.fresh)
+    return found
+
+
+def tracks(netns: Netns, family: int) -> bool:
+    """Return whether connections are tracked here: only where a rule asked for it (nf_ct_netns_get)."""
+    key = f"tracks{family}"
+    known: bool | None = netns.cache.get(key)
+    if known is None:
+        name = "ip" if family == 4 else "ip6"
+        known = any(
+            text.family == name
+            and any(word in text.text for word in ("*nat", "conntrack", "-m state", "CONNMARK", "connmark", "-j CT", "NOTRACK", "ctstate", "connlimit", "connbytes", "SYNPROXY", "CLUSTERIP", "helper"))
+            for text in netns.snapshot.rulesets
+        ) or (netns.snapshot.nft is not None and netns.snapshot.nft.json is not None and any(word in netns.snapshot.nft.json for word in ('"ct"', '"type": "nat"', '"type":"nat"')))
+        known = known or bool(netns.snapshot.conntrack)
+        netns.cache[key] = known
+    return known
+
+
+def _conntrack(at: At, template: CtTemplate | None) -> Fate | None:
+    packet, run = at.packet, at.run
+    if not tracks(at.netns, packet.family) or packet.ctstate == "UNTRACKED":
+        return None
+    if packet.connection is not None:  # seen before: loopback
+        return None
+    wrong = conntrack_of(run, at.netns).track(packet, template)
+    if packet.connection is not None:
+        run.passed.setdefault(at.netns.name, set()).add(id(packet.connection))
+    if packet.ctstate != "UNTRACKED":
+        run.step("conntrack", at.netns, packet, hook=at.hook, action=packet.ctstate, note=wrong)
+    return None
+
+
+def _confirm(at: At) -> Fate | None:
+    connection = at.packet.connection
+    if connection is not None and not connection.confirmed and at.packet.ctstate in ("NEW", "RELATED"):
+        conntrack_of(at.run, at.netns).confirm(connection)
+    return None
+
+
+def is_template(effect: object) -> bool:
+    """Return whether an effect of the raw table speaks about the connection to be made."""
+    return isinstance(effect, CtTemplate | NoTrack)

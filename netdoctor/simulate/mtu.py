@@ -1,0 +1,49 @@
+"""Whether a packet fits. Knows nothing of routes' choice. Kernel: ip_exceeds_mtu, ip6_pkt_too_big, ip_finish_output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netdoctor.simulate.run import Answer, Fate
+
+if TYPE_CHECKING:
+    from netdoctor.netfilter.packet import Packet
+    from netdoctor.simulate.routing import Route
+    from netdoctor.simulate.run import Run
+    from netdoctor.topology.namespace import Netns
+
+
+def of(netns: Netns, route: Route) -> int:
+    """Return the greatest size of an IP packet on a route, in bytes."""
+    link = netns.link(route.dev)
+    own = 65535 if link is None else link.mtu
+    return own if route.mtu is None else min(own, route.mtu)
+
+
+def check_forward(run: Run, netns: Netns, in_dev: str, packet: Packet, route: Route) -> Fate | None:
+    """A forwarded packet that must not be fragmented and does not fit: told to its sender (ip_forward)."""
+    limit = of(netns, route)
+    if packet.size <= limit:
+        return None
+    if packet.family == 4 and not packet.df:
+        run.step("transmit", netns, packet, action="fragment", note=f"{packet.size} bytes in pieces of {limit}")
+        return None
+    detail = f"{packet.size} bytes do not fit the mtu {limit} of {route.dev}"
+    run.step("route", netns, packet, action="drop", note=detail, hook="forward")
+    cause = run.cause("mtu", netns, interface=route.dev, detail=detail, drop_reason="PKT_TOO_BIG")
+    kind = "frag-needed" if packet.family == 4 else "packet-too-big"
+    return Fate("too-big", netns, in_dev, packet, cause, answer=Answer(kind, netns, in_dev, mtu=limit))
+
+
+def check_output(run: Run, netns: Netns, packet: Packet, route: Route) -> Fate | None:
+    """What is sent here and does not fit: cut in pieces, or refused with EMSGSIZE."""
+    limit = of(netns, route)
+    if packet.size <= limit or not packet.has_socket:
+        return None
+    if not packet.df:
+        run.step("transmit", netns, packet, action="fragment", note=f"{packet.size} bytes in pieces of {limit}")
+        return None
+    detail = f"{packet.size} bytes do not fit the mtu {limit} of {route.dev}"
+    run.step("transmit", netns, packet, action="drop", note=detail)
+    cause = run.cause("mtu", netns, interface=route.dev, detail=detail, drop_reason="PKT_TOO_BIG")
+    return Fate("too-big", netns, route.dev, packet, cause, errno="EMSGSIZE")

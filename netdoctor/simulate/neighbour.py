@@ -1,0 +1,244 @@
+"""Who answers for the next hop: the neighbour cache, ARP, neighbour discovery. Knows nothing of routes.
+
+Kernel: net/ipv4/arp.c:arp_constructor, arp_solicit, arp_process; net/ipv6/ndisc.c:ndisc_recv_ns.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netdoctor.netfilter.packet import ICMPV6, Packet, family_name, format_address
+from netdoctor.simulate import frame as frames
+from netdoctor.simulate import routing, source
+from netdoctor.simulate.fib import SCOPES
+from netdoctor.simulate.run import Answer, Fate, Run
+from netdoctor.topology import wire
+from netdoctor.topology.addresses import is_link_local, mask
+
+if TYPE_CHECKING:
+    from netdoctor.model.snapshot import Link, Neighbour
+    from netdoctor.netfilter.packet import Family
+    from netdoctor.simulate.frame import Frame
+    from netdoctor.topology.namespace import Netns
+    from netdoctor.topology.wire import Station
+
+_USABLE = frozenset({"PERMANENT", "NOARP", "REACHABLE", "STALE", "DELAY", "PROBE"})
+_WITHOUT = frozenset({"none", "ipip", "sit", "tunnel6", "gre", "ppp", "void"})
+
+
+def resolve(run: Run, netns: Netns, link: Link, frame: Frame, family: Family, hop: int) -> Fate | None:
+    """Give the frame the MAC of its next hop, or end it: nobody answers."""
+    packet = frame.packet
+    if link.link_type in _WITHOUT or "POINTOPOINT" in link.flags:
+        packet.dst_mac = None
+        return None
+    if "NOARP" in link.flags and link.kind != "vxlan":
+        packet.dst_mac = link.mac  # arp_constructor: without ARP a neighbour has the device's own address
+        return None
+    if family == 4 and (hop >> 28 == 0xE or hop == 0xFFFFFFFF):
+        packet.dst_mac = frames.BROADCAST
+        return None
+    if family == 6 and hop >> 120 == 0xFF:
+        packet.dst_mac = f"33:33:{hop >> 24 & 0xFF:02x}:{hop >> 16 & 0xFF:02x}:{hop >> 8 & 0xFF:02x}:{hop & 0xFF:02x}"
+        return None
+    cached = netns.neighbours.get((link.name, family, hop))
+    if cached is not None and cached.mac is not None and _USABLE & set(cached.state):
+        packet.dst_mac = cached.mac
+        run.step("neighbour", netns, packet, note=f"{frame.next_hop} is {cached.mac} ({cached.state[0].lower()})")
+        return None
+    if link.kind == "vxlan":
+        return _over_tunnel(run, netns, link, frame, cached)
+    return _ask(run, netns, link, frame, family, hop)
+
+
+def _ask(run: Run, netns: Netns, link: Link, frame: Frame, family: Family, hop: int) -> Fate | None:
+    """Ask the wire (neigh_probe). Several stations with different MACs: nobody knows whose answer comes first."""
+    packet = frame.packet
+    heard = wire.reach(netns, link)
+    macs: dict[str, Station] = {}
+    for station in heard.stations:
+        if station.link.mac is None or station.link is link:
+            continue
+        if _answers(run, netns, link, station, packet, family, hop):
+            macs.setdefault(station.link.mac, station)
+    if macs:
+        names = list(macs)
+        at = 0
+        if len(names) > 1:
+            owners = [f"{macs[mac].netns.name} {macs[mac].link.name}" for mac in names]
+            at = run.choose([f"{frame.next_hop} is answered for by {owner}" for owner in owners])
+        packet.dst_mac = names[at]
+        who = macs[names[at]]
+        run.step("neighbour", netns, packet, note=f"{frame.next_hop} is {names[at]}, {who.netns.name} {who.link.name}")
+        return None
+    if heard.exits:
+        packet.dst_mac = frames.OUTSIDE
+        return None
+    return _nobody(run, netns, link, frame)
+
+
+def _nobody(run: Run, netns: Netns, link: Link, frame: Frame) -> Fate:
+    packet = frame.packet
+    carrier = wire.carrier(netns, link)
+    if link.kind == "bridge":
+        carrier = link.is_up and any(wire.carrier(netns, port) for port in netns.bridge_ports(link.name))
+    protocol = "ARP" if packet.family == 4 else "neighbour discovery"
+    why = _why_nobody(netns, link, frame) if carrier else f"{link.name} has no carrier"
+    note = f"nobody answers {protocol} for {frame.next_hop} on {link.name}{': ' + why if why else ''}"
+    run.step("neighbour", netns, packet, action="no answer", note=note)
+    cause = run.cause(
+        "neighbour" if carrier else "link", netns, interface=link.name, detail=note, drop_reason="NEIGH_FAILED",
+        family=family_name(packet.family),
+    )  # fmt: skip
+    kind = "icmp-host-unreachable" if packet.family == 4 else "icmp6-addr-unreachable"
+    return Fate(
+        "no-neighbour", netns, link.name, packet, cause, answer=Answer(kind, netns, packet.in_dev), errno="EHOSTUNREACH"
+    )
+
+
+def _why_nobody(netns: Netns, link: Link, frame: Frame) -> str:
+    """Say why the owner of the address does not hear or answer, where the snapshot shows it."""
+    from netdoctor.topology.addresses import address
+
+    if frame.next_hop is None:
+        return ""
+    family, value = address(frame.next_hop)
+    for owner in netns.world.owners(family, value):
+        for own, _ in owner.addresses[(family, value)]:
+            if own.link_type == "loopback":
+                continue
+            if not own.is_up:
+                return f"{owner.name} {own.name} is down"
+            far = owner.peer(own)
+            port = None if far is None else far[1]
+            if port is not None and port.port is not None:
+                if port.port.state != "forwarding":
+                    return f"bridge port {port.name} of {owner.name} is {port.port.state}"
+                if port.port.isolated:
+                    return f"bridge port {port.name} of {owner.name} is isolated"
+    return ""
+
+
+def _answers(
+    run: Run, netns: Netns, link: Link, station: Station, packet: Packet, family: Family, hop: int
+) -> bool:
+    if family == 6:
+        return _answers6(run, netns, link, station, hop)
+    return _answers4(run, netns, link, station, packet, hop)
+
+
+def _answers4(run: Run, netns: Netns, link: Link, station: Station, packet: Packet, hop: int) -> bool:
+    """Whether a station answers an ARP request (arp_process): its addresses, or those it stands in for."""
+    other, dev = station.netns, station.link
+    if "NOARP" in dev.flags:
+        return False
+    sender = _arp_sender(netns, link, packet, hop)
+    ask = Packet(4, 0, sender, hop, in_dev=dev.name)
+    if not sender:
+        if not routing.is_local(other, 4, hop):
+            return False
+        return not _ignored(other, dev, hop, sender)
+    muted, run.muted = run.muted, run.muted + 1
+    try:
+        route = routing.arrive(run, other, ask, dev.name)
+    finally:
+        run.muted = muted
+    if isinstance(route, Fate):
+        return False
+    if route.kind == "local":
+        return not _ignored(other, dev, hop, sender) and not _filtered(run, other, dev, hop, sender)
+    if route.kind != "unicast":
+        return False
+    proxy = other.conf(4, "all", "proxy_arp", 0) or other.conf(4, dev.name, "proxy_arp", 0)
+    if route.dev == dev.name:
+        return bool(other.conf(4, dev.name, "proxy_arp_pvlan", 0))
+    return bool(proxy) or (dev.name, 4, hop) in other.proxies
+
+
+def _arp_sender(netns: Netns, link: Link, packet: Packet, hop: int) -> int:
+    """The sender address of the request (arp_solicit, arp_announce)."""
+    announce = max(netns.conf(4, "all", "arp_announce", 0), netns.conf(4, link.name, "arp_announce", 0))
+    if packet.family == 4 and announce < 2 and routing.is_local(netns, 4, packet.src):
+        if not announce:
+            return packet.src
+        for value, entry in netns.interface_addresses(link, 4):
+            if (value ^ hop) & mask(4, entry.prefixlen) == 0 and (value ^ packet.src) & mask(4, entry.prefixlen) == 0:
+                return packet.src
+    return source.select4(netns, link.name, hop, SCOPES["link"])
+
+
+def _ignored(netns: Netns, dev: Link, hop: int, sender: int) -> bool:
+    """arp_ignore: 1 only addresses of this interface, 2 and of the sender's subnet, 3 not of scope host, 8 none."""
+    mode = max(netns.conf(4, "all", "arp_ignore", 0), netns.conf(4, dev.name, "arp_ignore", 0))
+    own = {value: entry for value, entry in netns.interface_addresses(dev, 4)}
+    if mode == 0:
+        return False
+    if mode == 1:
+        return hop not in own
+    if mode == 2:
+        return hop not in own or (hop ^ sender) & mask(4, own[hop].prefixlen) != 0
+    if mode == 3:
+        return all(entry.scope == "host" for _, entry in netns.addresses.get((4, hop), []))
+    return mode == 8
+
+
+def _filtered(run: Run, netns: Netns, dev: Link, hop: int, sender: int) -> bool:
+    """arp_filter: answer only where the way back to the asker is by this interface."""
+    if not (netns.conf(4, "all", "arp_filter", 0) or netns.conf(4, dev.name, "arp_filter", 0)):
+        return False
+    back = routing.output(run, netns, routing.Key(4, sender, hop))
+    return isinstance(back, routing.NoRoute) or back.dev != dev.name
+
+
+def _answers6(run: Run, netns: Netns, link: Link, station: Station, hop: int) -> bool:
+    """Whether a station answers a neighbour solicitation: only for addresses of that interface, and it must get there."""
+    other, dev = station.netns, station.link
+    own = {value: entry for value, entry in other.interface_addresses(dev, 6)}
+    if hop in own:
+        if {"tentative", "dadfailed"} & set(own[hop].flags) and "optimistic" not in own[hop].flags:
+            return False
+    elif not (
+        (dev.name, 6, hop) in other.proxies
+        and (other.conf(6, "all", "proxy_ndp", 0) or other.conf(6, dev.name, "proxy_ndp", 0))
+        and other.number("net.ipv6.conf.all.forwarding", 0)
+    ):
+        return False
+    asker = source.select6(netns, link.name, hop)
+    return _discovery(run, netns, link, station, asker or 0, hop)
+
+
+def _discovery(run: Run, netns: Netns, link: Link, station: Station, asker: int, hop: int) -> bool:
+    """Take solicitation and advertisement through the rules of both ends and of bridges between (ndisc_send_skb)."""
+    from netdoctor.simulate.deliver import discover
+
+    return discover(run, netns, link, station, asker, hop)
+
+
+def solicitation(asker: int, hop: int) -> Packet:
+    """Return a neighbour solicitation; it goes to the solicited-node multicast address."""
+    group = (0xFF02 << 112) | (0x1FF << 24) | (hop & 0xFFFFFF)
+    return Packet(6, ICMPV6, asker, group, icmp_type=135, icmp_code=0, ttl=255, size=72)
+
+
+def advertisement(hop: int, asker: int) -> Packet:
+    """Return the neighbour advertisement that answers it."""
+    return Packet(6, ICMPV6, hop, asker, icmp_type=136, icmp_code=0, ttl=255, size=72)
+
+
+def _over_tunnel(run: Run, netns: Netns, link: Link, frame: Frame, cached: Neighbour | None) -> Fate | None:
+    """On a VXLAN device an entry is expected; without one the broadcast goes where the FDB's zero entry leads."""
+    from netdoctor.simulate import tunnel
+
+    mac = tunnel.ask(run, netns, link, frame)
+    if mac is not None:
+        frame.packet.dst_mac = mac
+        return None
+    if cached is None and tunnel.leads_outside(netns, link):
+        frame.packet.dst_mac = frames.OUTSIDE
+        return None
+    return _nobody(run, netns, link, frame)
+
+
+def link_local(family: Family, value: int) -> bool:
+    """Return whether an address needs its interface to be named."""
+    return family == 6 and is_link_local(family, value)

@@ -1,0 +1,110 @@
+"""A packet made in a namespace: the route, the source address, OUTPUT, and the route again where that changed it.
+
+Knows nothing of who wants it sent. Kernel: net/ipv4/route.c:ip_route_connect, net/ipv4/ip_output.c:__ip_local_out,
+net/ipv4/netfilter.c:ip_route_me_harder, net/netfilter/nf_nat_proto.c:nf_nat_ipv4_local_fn.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from netdoctor.netfilter.packet import TCP, family_name, format_address
+from netdoctor.simulate import output, routing
+from netdoctor.simulate.frame import Frame
+from netdoctor.simulate.hooks import At, pass_hook
+from netdoctor.simulate.run import Fate, Onward, Run
+from netdoctor.topology.addresses import is_link_local, is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from netdoctor.netfilter.packet import Packet
+    from netdoctor.topology.namespace import Netns
+
+
+def send(
+    run: Run,
+    netns: Netns,
+    packet: Packet,
+    *,
+    oif: str | None = None,
+    any_source: bool = False,
+    chosen: Callable[[Packet], None] | None = None,
+) -> Onward:
+    """Send a packet. Its source may be 0: then the kernel chooses it, and routes once more with it (ip_route_connect).
+
+    `chosen` is called with the packet once its source is known, before any rule sees it.
+    """
+    uid = packet.uid if packet.has_socket else 0xFFFFFFFF if packet.family == 4 else 0
+    wanted = oif if packet.family == 4 or not is_link_local(6, packet.dst) else oif or _link_local_device(netns, packet)
+    key = routing.key_of(packet, uid=uid, oif=wanted)
+    route = routing.output(run, netns, key, any_source=any_source)
+    if isinstance(route, routing.Route) and not packet.src:
+        packet.src = route.src
+        if packet.family == 4 and route.src:
+            route = routing.output(run, netns, routing.key_of(packet, uid=uid, oif=wanted), any_source=any_source)
+    if isinstance(route, routing.NoRoute):
+        return _no_route(run, netns, packet, route)
+    if chosen is not None:
+        chosen(packet)
+    run.step("send", netns, packet, note=None)
+    packet.out_dev, packet.in_dev = route.dev, None
+    run.step("route", netns, packet, hook="output", action=route.kind if route.kind == "local" else "send", note=route.text)
+    if route.kind == "broadcast":
+        return Fate(
+            "unknown", netns, route.dev, packet,
+            run.cause("unmodelled", netns, interface=route.dev, detail="broadcasts are not modelled"),
+        )  # fmt: skip
+    at = At(run, netns, "OUTPUT", packet, route)
+    fate = pass_hook(at, _reroute)
+    if fate is not None:
+        return fate
+    assert at.route is not None
+    return partial(output.output, run, netns, at.route, Frame(packet, netns, at.route.dev))
+
+
+def _link_local_device(netns: Netns, packet: Packet) -> str | None:
+    """The device for a link-local destination without a scope: the one that the source is on, else the only one."""
+    for link, _ in netns.addresses.get((6, packet.src), []):
+        return link.name
+    names = [link.name for link in netns.snapshot.links if link.link_type == "ether" and link.is_up]
+    return names[0] if len(names) == 1 else None
+
+
+def _reroute(at: At, table: str, before: Packet) -> Fate | None:
+    """Route again where mangle or nat changed what decides the route (ipt_mangle_out, nf_nat_ipv4_local_fn)."""
+    packet = at.packet
+    if table == "mangle":
+        changed = (packet.src, packet.dst, packet.mark, packet.tos) != (before.src, before.dst, before.mark, before.tos)
+    elif table == "nat":
+        changed = packet.dst != before.dst
+    else:
+        changed = False
+    if not changed:
+        return None
+    uid = packet.uid if packet.has_socket else 0xFFFFFFFF
+    route = routing.output(at.run, at.netns, routing.key_of(packet, uid=uid), any_source=True)
+    if isinstance(route, routing.NoRoute):
+        fate = _no_route(at.run, at.netns, packet, route)
+        fate.silent = packet.proto == TCP
+        return fate
+    if at.route is not None and (route.dev, route.gateway) != (at.route.dev, at.route.gateway):
+        packet.out_dev = route.dev
+        at.run.step("route", at.netns, packet, hook="output", action="again", note=route.text)
+    packet.out_dev = route.dev
+    at.route = route
+    return None
+
+
+def _no_route(run: Run, netns: Netns, packet: Packet, wrong: routing.NoRoute) -> Fate:
+    destination = format_address(packet.family, packet.dst)
+    note = wrong.why if wrong.found is None or wrong.found.errno is None else f"{destination}: {wrong.why}"
+    run.step("route", netns, packet, hook="output", action="unreachable", note=note)
+    localnet = wrong.found is not None and wrong.found.errno is None and is_loopback(packet.family, packet.src)
+    if localnet and wrong.found is not None:
+        dev = wrong.found.ways[0].dev
+        cause = run.cause("martian", netns, interface=dev, detail=note, sysctl=f"net.ipv4.conf.{dev}.route_localnet", family="ip")
+        return Fate("martian", netns, dev, packet, cause, errno=wrong.errno)
+    cause = run.cause("route", netns, detail=note, family=family_name(packet.family))
+    return Fate("unreachable", netns, None, packet, cause, errno=wrong.errno)

@@ -1,0 +1,94 @@
+"""The answers that matches need about the namespace that a packet is in: `netfilter.surroundings.Surroundings`.
+
+Knows nothing of rules: it is asked by them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netdoctor.netfilter.ternary import Answer, Unknown
+from netdoctor.simulate import sockets
+from netdoctor.simulate.fib import Key, fib
+from netdoctor.topology.addresses import is_multicast
+
+if TYPE_CHECKING:
+    from netdoctor.netfilter.ipset import IpSet
+    from netdoctor.netfilter.packet import Family, Hook, Packet
+    from netdoctor.simulate.run import Run
+    from netdoctor.topology.namespace import Netns
+
+
+@dataclass(slots=True)
+class Here:
+    """One hook of one namespace, for one packet."""
+
+    run: Run
+    netns: Netns
+    hook: Hook
+    table: str
+
+    def address_type(self, family: Family, address: int, dev: str | None) -> str | Unknown:
+        """The route type of an address (__inet_dev_addr_type; IPv6: xt_addrtype.c:match_lookup_rt6)."""
+        if family == 4:
+            if address == 0xFFFFFFFF or address >> 24 == 0:
+                return "BROADCAST"
+            if is_multicast(4, address):
+                return "MULTICAST"
+            # Only the local table is asked; what it does not know is unicast.
+            found = fib(self.netns, 4).in_table(255, Key(4, address))
+            if found is None or found.entry is None:
+                return "UNICAST"
+            if dev is not None and not any(way.dev == dev for way in found.entry.ways):
+                return "UNICAST"
+            return found.kind.upper()
+        if is_multicast(6, address):
+            return "MULTICAST"
+        found = fib(self.netns, 6).lookup(self.run, Key(6, address, oif=dev if dev is not None else None))
+        if found.errno is not None:
+            return "UNREACHABLE"
+        if found.kind in ("local", "anycast"):
+            if dev is not None and (6, address) in self.netns.addresses:
+                held = any(link.name == dev for link, _ in self.netns.addresses[(6, address)])
+                return "LOCAL" if held else "UNICAST"
+            return found.kind.upper()
+        return "UNICAST"
+
+    def reverse_path(self, packet: Packet, *, loose: bool, use_mark: bool, accept_local: bool) -> Answer:
+        """Whether the source would be routed back (rpfilter_mt: net/ipv4/netfilter/ipt_rpfilter.c)."""
+        key = Key(
+            packet.family,
+            packet.src,
+            0 if is_multicast(packet.family, packet.dst) else packet.dst,
+            iif="lo",
+            mark=packet.mark if use_mark else 0,
+            tos=packet.tos,
+        )
+        found = fib(self.netns, packet.family).lookup(self.run, key)
+        if found.errno is not None:
+            return False
+        if found.kind != "unicast" and (found.kind != "local" or not accept_local):
+            return False
+        return loose or any(way.dev == packet.in_dev for way in found.ways)
+
+    def local_socket(self, packet: Packet, *, transparent: bool, wildcard: bool) -> Answer:
+        """Whether a local socket would take the packet (socket_match)."""
+        return sockets.matching(self.netns, packet, transparent=transparent, wildcard=wildcard)
+
+    def ipset(self, name: str) -> IpSet | None:
+        """The set of this name in this namespace."""
+        return self.netns.ipsets.get(name)
+
+    def device_group(self, dev: str) -> int | None:
+        """The interface's group."""
+        link = self.netns.link(dev)
+        return None if link is None else link.group
+
+    def clock(self) -> tuple[float, int]:
+        """When the snapshot was taken."""
+        return self.netns.source.taken_at, self.netns.source.utc_offset
+
+    def sysctl(self, name: str) -> str | None:
+        """A sysctl of this namespace."""
+        return self.netns.sysctl(name)
