@@ -1,0 +1,66 @@
+"""The state of a namespace in the sense of DESIGN "As it was": what must be the same after an undo, and nothing that moves.
+
+Knows nothing of who changes it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_COUNTERS = re.compile(r"\[\d+:\d+\]")
+# What the kernel counts or draws by itself.
+_MOVING = re.compile(
+    r"net\.(netfilter\.nf_conntrack_count|ipv6\.conf\.\S+\.stable_secret|ipv4\.tcp_fastopen_key|netfilter\.nf_conntrack_max"
+    r"|nf_conntrack_max|netfilter\.nf_conntrack_(buckets|expect_max)|ipv4\.(tcp|udp)_(child_)?(e?hash_entries|mem)|core\.\S+) ="
+)
+_READERS = {
+    "sysctls": ["sysctl", "-a", "-r", "^net\\."],
+    "links": ["ip", "-d", "-o", "link"],
+    "addresses": ["ip", "-o", "address"],
+    "routes": ["ip", "route", "show", "table", "all"],
+    "routes6": ["ip", "-6", "route", "show", "table", "all"],
+    "rules": ["ip", "rule"],
+    "rules6": ["ip", "-6", "rule"],
+    "ports": ["bridge", "-d", "link"],
+    "proxies": ["ip", "neigh", "show", "proxy"],
+    "permanent neighbours": ["ip", "neigh", "show", "nud", "permanent"],
+    "iptables-nft": ["iptables-nft-save"],
+    "ip6tables-nft": ["ip6tables-nft-save"],
+    "nftables": ["nft", "-s", "list", "ruleset"],
+}
+_LEGACY = {"iptables-legacy": "/proc/net/ip_tables_names", "ip6tables-legacy": "/proc/net/ip6_tables_names"}
+
+
+def read(run: Callable[[list[str]], str]) -> dict[str, str]:
+    """Return each part of the state by its title; `run` executes a program in the namespace and returns what it printed."""
+    state = {title: _settled(title, run(command)) for title, command in _READERS.items()}
+    for tool, names in _LEGACY.items():
+        # A table that is not registered equals an empty one; asking an unregistered one would register it.
+        registered = run(["sh", "-c", f"cat {names} 2>/dev/null || true"]).strip()
+        state[tool] = _without_empty_tables(_settled(tool, run([f"{tool}-save"]) if registered else ""))
+    return state
+
+
+def _settled(title: str, text: str) -> str:
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    if title == "sysctls":
+        lines = sorted(line for line in lines if not _MOVING.match(line))
+    if title == "links":
+        # Timers of bridges run; the rest of the line stays.
+        lines = [re.sub(r"\S*_?timer +[\d.]+|\b(promiscuity|allmulti) \d+", "", line) for line in lines]
+    if title.startswith("routes") or title == "addresses":
+        lines = [re.sub(r"expires \d+sec|(valid_lft|preferred_lft) \d+sec", "", line).rstrip() for line in lines]
+    return _COUNTERS.sub("", "\n".join(lines))
+
+
+def _without_empty_tables(text: str) -> str:
+    """Leave out tables with no rule, no chain of their own and only ACCEPT policies."""
+    kept = []
+    for block in re.split(r"(?m)^(?=\*)", text):
+        if re.search(r"(?m)^(-A|:\S+ (?!ACCEPT))", block):
+            kept.append(block)
+    return "".join(kept)
