@@ -124,6 +124,9 @@ class Lab:
             f"ip link add {pod.port} type veth peer name {pod.dev} {mac} netns {netns}",
             f"ip link set {pod.port} master {pod.bridge} up",
             f"bridge link set dev {pod.port} hairpin {'on' if pod.hairpin else 'off'}",
+            # Duplicate address detection would keep a namespace that lives for seconds busy for its first two.
+            f"ip netns exec {netns} sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0"
+            f" net.ipv6.conf.{pod.dev}.accept_dad=0",
             f"{inside} link set lo up",
             f"{inside} link set {pod.dev} up",
         ]

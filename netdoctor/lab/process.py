@@ -24,6 +24,7 @@ START_SECONDS = 20.0
 PRIVATE = """
 mount -t tmpfs -o mode=755 tmpfs /run && mkdir -p /run/netns /run/lock &&
 mount -t tmpfs -o mode=755 tmpfs /var/lib && mkdir -p /var/lib/cni/results /var/lib/netdoctor /var/lib/docker/containers &&
+sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 &&
 ip link set lo up && echo ready && exec sleep infinity
 """
 NAMESPACES = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
