@@ -100,7 +100,7 @@ def _service(rule: Rule, table: Table, nat: Table | None) -> Service | None:
         return None
     if "cluster IP" not in comment and "has no endpoints" not in comment:
         return None
-    target = rule.parsed.jump
+    target = rule.jump
     if table.name == "nat" and (target is None or not target.startswith(("KUBE-SVC-", "KUBE-SVL-"))):
         return None
     proto = PROTOCOL_NAMES.get(header.protocol[0], "tcp") if header.protocol else "tcp"
@@ -121,7 +121,7 @@ def _endpoints(nat: Table, chain: str, hops: int = _HOPS) -> Iterator[Endpoint]:
     for rule in found.rules:
         endpoint = _destination(rule)
         targets = [endpoint] if endpoint is not None else []
-        jump = rule.parsed.jump
+        jump = rule.jump
         if jump is not None and jump.startswith(("KUBE-SEP-", "KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-")):
             targets.extend(_endpoints(nat, jump, hops - 1))
         for target in targets:

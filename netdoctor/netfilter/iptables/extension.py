@@ -1,4 +1,4 @@
-"""What a match or target of iptables is: its options as written, its printer, its meaning. One small file for each subclass.
+"""What a match or target of iptables is: its options as written, its printer, its meaning. One file for each subclass.
 
 Knows nothing of chains or tables; the words between `-m NAME` and the next extension are all it sees.
 """
@@ -65,9 +65,10 @@ class Option:
 class Extension:
     """A match or target with its options.
 
-    A subclass names itself and its options; `options` maps each option to the number of words that follow it. Options are
-    kept in the order in which they were written. Nothing here raises on a value that it does not understand: the parser
-    keeps a word it does not know as an option of its own, so that every text is printed back, and `unmodelled` names it.
+    A subclass names itself and its options; `options` maps each option to the number of words that follow it. Options
+    are kept in the order in which they were written. Nothing here raises on a value that it does not understand: the
+    parser keeps a word it does not know as an option of its own, so that every text is printed back, and `unmodelled`
+    names it.
     """
 
     name: ClassVar[str]
@@ -83,7 +84,10 @@ class Extension:
         self.compile()
 
     def compile(self) -> None:
-        """Turn the options into what `matches` or `apply` reads. Called once. A ValueError marks the rule as unmodelled."""
+        """Turn the options into what `matches` or `apply` reads. Called once.
+
+        Raises: ValueError, IndexError, KeyError where an option is not understood: the rule is then unmodelled.
+        """
 
     def option(self, name: str) -> Option | None:
         """Return an option by name, None where it was not given."""

@@ -9,35 +9,27 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.iptables.extension import Match
-from netdoctor.netfilter.packet import PROTOCOL_NAMES
+from netdoctor.netfilter.iptables.protocols import protocol_number
 from netdoctor.netfilter.ternary import Answer, Unknown
 
 if TYPE_CHECKING:
     from netdoctor.netfilter.packet import Family, Packet
     from netdoctor.netfilter.surroundings import Surroundings
 
-_EXTRA_NAMES = {
-    "ipv6-icmp": 58,
-    "icmpv6": 58,
-    "ipip": 4,
-    "udplite": 136,
-    "mh": 135,
-    "ipv6-mh": 135,
-    "esp": 50,
-    "ah": 51,
-}
-PROTOCOL_NUMBERS = {name: number for number, name in PROTOCOL_NAMES.items()} | _EXTRA_NAMES | {"ip": 0, "hopopt": 0}
+__all__ = ["Header", "parse_network", "protocol_number", "same_interface"]
 
-
-def protocol_number(name: str) -> int | None:
-    """Return a protocol's number, from its name or its digits; 0 means every protocol. None: not known."""
-    if name.isdecimal():
-        return int(name)
-    return PROTOCOL_NUMBERS.get(name.lower())
+_SHORT = {
+    "--source": "-s", "--src": "-s", "--destination": "-d", "--dst": "-d", "--in-interface": "-i",
+    "--out-interface": "-o", "--protocol": "-p", "--proto": "-p", "--fragment": "-f", "--fragments": "-f",
+    "--set-counters": "-c",
+}  # fmt: skip
 
 
 def parse_network(text: str, family: Family) -> tuple[int, int]:
-    """Return (value, mask) of `ADDRESS`, `ADDRESS/LENGTH` or `ADDRESS/MASK`; the mask may have holes. Raises: ValueError."""
+    """Return (value, mask) of `ADDRESS`, `ADDRESS/LENGTH` or `ADDRESS/MASK`; the mask may have holes.
+
+    Raises: ValueError.
+    """
     width = 32 if family == 4 else 128
     address, _, mask = text.partition("/")
     kind = ipaddress.IPv4Address if family == 4 else ipaddress.IPv6Address
@@ -60,10 +52,12 @@ def same_interface(pattern: str, dev: str | None) -> bool:
 
 
 class Header(Match):
-    """`-s -d -i -o -p -f`, all together. Kernel: net/ipv4/netfilter/ip_tables.c:ip_packet_match."""
+    """`-s -d -i -o -p -f`, all together. Kernel: net/ipv4/netfilter/ip_tables.c:ip_packet_match, ip6_tables.c."""
 
     name = "header"
-    options = {"-s": 1, "-d": 1, "-i": 1, "-o": 1, "-p": 1, "-f": 0}
+    options = {"-s": 1, "-d": 1, "-i": 1, "-o": 1, "-p": 1, "-f": 0, "-c": 2} | {
+        long: {"-f": 0, "-c": 2}.get(short, 1) for long, short in _SHORT.items()
+    }
 
     __slots__ = ("destination", "devices", "fragment", "protocol", "source", "unknown")
 
@@ -76,22 +70,28 @@ class Header(Match):
         self.fragment: bool | None = None
         self.unknown: Unknown | None = None
         for option in self.written:
-            if option.name in {"-s", "-d"}:
-                value, mask = parse_network(option.value, self.family)
-                if option.name == "-s":
-                    self.source = (value, mask, option.negated)
-                else:
-                    self.destination = (value, mask, option.negated)
-            elif option.name in {"-i", "-o"}:
-                self.devices.append((option.name, option.value, option.negated))
-            elif option.name == "-p":
-                number = protocol_number(option.value)
-                if number is None:
-                    self.unknown = Unknown(f"protocol {option.value}")
-                elif number:
-                    self.protocol = (number, option.negated)
-            elif option.name == "-f":
+            name = _SHORT.get(option.name, option.name)
+            if name == "-s":
+                self.source = (*parse_network(option.value, self.family), option.negated)
+            elif name == "-d":
+                self.destination = (*parse_network(option.value, self.family), option.negated)
+            elif name in {"-i", "-o"}:
+                self.devices.append((name, option.value, option.negated))
+            elif name == "-p":
+                self._protocol(option.value, negated=option.negated)
+            elif name == "-f":
                 self.fragment = not option.negated
+
+    def _protocol(self, name: str, *, negated: bool) -> None:
+        number = protocol_number(name)
+        if number is None:
+            self.unknown = Unknown(f"protocol {name}")
+        elif number:
+            self.protocol = (number, negated)
+
+    def unmodelled(self) -> str | None:
+        """Name a protocol that is not known, or words that stand outside every extension."""
+        return super().unmodelled() if self.unknown is None else self.unknown.why
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
         """Say whether the header matches."""

@@ -9,74 +9,103 @@ import heapq
 import re
 from typing import TYPE_CHECKING
 
-from netdoctor.netfilter.iptables.header import protocol_number
-from netdoctor.netfilter.packet import parse_address
+from netdoctor.netfilter.iptables.prescan import without_quoted
+from netdoctor.netfilter.iptables.protocols import protocol_number
+from netdoctor.netfilter.packet import DCCP, SCTP, TCP, UDP, UDPLITE, parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
 
     from netdoctor.netfilter.iptables.rule import Rule
     from netdoctor.netfilter.packet import Family, Packet
 
-# The words that a rule's text begins with, as every iptables prints them: `-s X -d Y … -p PROTO`.
-_DESTINATION = re.compile(r"(?:^|(?<= ))(! )?-d ([0-9a-fA-F.:]+)(?:/(\d+))?(?= |$)")
-_SOURCE = re.compile(r"(?:^|(?<= ))(! )?-s ([0-9a-fA-F.:]+)(?:/(\d+))?(?= |$)")
-_PROTOCOL = re.compile(r"(?:^|(?<= ))-p (\S+)")
-_DPORT = re.compile(r" -m (?:tcp|udp) --dport (\d+)(?= |$)")
+# Options as every iptables prints them. What is written otherwise finds no key, and so stays a candidate.
+_BEGIN = r"(?:^|(?<= ))"
+_END = r"(?= |$)"
+_DESTINATION = re.compile(rf"{_BEGIN}(! )?-d ([0-9a-fA-F.:]+)(?:/(\d+))?{_END}")
+_SOURCE = re.compile(rf"{_BEGIN}(! )?-s ([0-9a-fA-F.:]+)(?:/(\d+))?{_END}")
+_PROTOCOL = re.compile(rf"{_BEGIN}(! )?-p (\S+)")
+_DPORT = re.compile(r"(?<= )(! )?--dport (\d+)(?= |$)")
+_INPUT = re.compile(rf"{_BEGIN}(! )?-i ([^ !\"]+){_END}")
+_OUTPUT = re.compile(rf"{_BEGIN}(! )?-o ([^ !\"]+){_END}")
+_PORTED = frozenset({TCP, UDP, UDPLITE, SCTP, DCCP})
 
 
 class Index:
-    """Rules by exact destination, else exact source, else protocol and port; the rest in order.
+    """Rules by one key each: the exact destination, else the exact source, else protocol and port, else the interface.
 
-    A packet's candidates are those under its own keys and the rest, in the chain's order.
+    A packet's candidates are the rules under its own keys and those without a key, in the chain's order.
     """
 
     def __init__(self, rules: Sequence[Rule], family: Family) -> None:
-        self.by_destination: dict[int, list[int]] = {}
-        self.by_source: dict[int, list[int]] = {}
-        self.by_port: dict[tuple[int, int], list[int]] = {}
-        self.rest: list[int] = []
         self.rules = rules
+        self.rest: list[int] = []
+        self.by_destination: dict[Hashable, list[int]] = {}
+        self.by_source: dict[Hashable, list[int]] = {}
+        self.by_port: dict[Hashable, list[int]] = {}
+        self.by_input: dict[Hashable, list[int]] = {}
+        self.by_output: dict[Hashable, list[int]] = {}
         width = "32" if family == 4 else "128"
         for position, rule in enumerate(rules):
-            self._place(position, rule.text, width)
+            self._place(position, without_quoted(rule.text), width)
 
     def _place(self, position: int, text: str, width: str) -> None:
-        for pattern, places in ((_DESTINATION, self.by_destination), (_SOURCE, self.by_source)):
-            found = pattern.search(text)
-            if (
-                found is not None
-                and found[1] is None
-                and found[3] in {None, width}
-                and '"' not in text[: found.start()]
-            ):
-                try:
-                    value = parse_address(found[2])[1]
-                except ValueError:
-                    continue
-                places.setdefault(value, []).append(position)
-                return
-        port = _DPORT.search(text)
-        protocol = _PROTOCOL.match(text) or _PROTOCOL.search(text)
-        if port is not None and protocol is not None and '"' not in text[: port.start()] and "! -p" not in text:
-            number = protocol_number(protocol[1])
-            if number:
-                self.by_port.setdefault((number, int(port[1])), []).append(position)
-                return
-        self.rest.append(position)
+        key: Hashable | None
+        if (key := _address(_DESTINATION, text, width)) is not None:
+            place = self.by_destination
+        elif (key := _address(_SOURCE, text, width)) is not None:
+            place = self.by_source
+        elif (key := _port(text)) is not None:
+            place = self.by_port
+        elif (key := _device(_INPUT, text)) is not None:
+            place = self.by_input
+        elif (key := _device(_OUTPUT, text)) is not None:
+            place = self.by_output
+        else:
+            self.rest.append(position)
+            return
+        place.setdefault(key, []).append(position)
 
     def candidates(self, packet: Packet) -> Iterator[Rule]:
         """Yield the rules that can match, in the chain's order."""
-        found = [self.rest]
-        if (placed := self.by_destination.get(packet.dst)) is not None:
-            found.append(placed)
-        if (placed := self.by_source.get(packet.src)) is not None:
-            found.append(placed)
-        if packet.dport is None:
-            if packet.proto not in {1, 58}:  # a port that is not known: every port rule may match
-                found.extend(self.by_port.values())
-        elif (placed := self.by_port.get((packet.proto, packet.dport))) is not None:
-            found.append(placed)
-        positions = heapq.merge(*found) if len(found) > 1 else iter(found[0])
-        for position in positions:
+        found = [
+            self.rest,
+            self.by_destination.get(packet.dst, ()),
+            self.by_source.get(packet.src, ()),
+            self.by_input.get(packet.in_dev or "", ()),
+            self.by_output.get(packet.out_dev or "", ()),
+        ]
+        if packet.dport is not None:
+            found.append(self.by_port.get((packet.proto, packet.dport), ()))
+        elif packet.proto in _PORTED:  # a port that is not known: every rule on a port may match
+            found.extend(self.by_port.values())
+        filled = [positions for positions in found if positions]
+        for position in filled[0] if len(filled) == 1 else heapq.merge(*filled):
             yield self.rules[position]
+
+
+def _address(pattern: re.Pattern[str], text: str, width: str) -> int | None:
+    """Return the one address that the rule wants, None where it wants several or all but one."""
+    found = pattern.search(text)
+    if found is None or found[1] is not None or found[3] not in {None, width}:
+        return None
+    try:
+        return parse_address(found[2])[1]
+    except ValueError:
+        return None
+
+
+def _port(text: str) -> tuple[int, int] | None:
+    """Return protocol and destination port, None where the rule does not want exactly one of each."""
+    port, protocol = _DPORT.search(text), _PROTOCOL.search(text)
+    if port is None or protocol is None or port[1] is not None or protocol[1] is not None:
+        return None
+    number = protocol_number(protocol[2])
+    return (number, int(port[2])) if number in _PORTED else None
+
+
+def _device(pattern: re.Pattern[str], text: str) -> str | None:
+    found = pattern.search(text)
+    if found is None or found[1] is not None or found[2].endswith("+"):
+        return None
+    return found[2]

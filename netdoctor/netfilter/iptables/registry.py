@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import keyword
 import re
-from functools import cache
+from functools import lru_cache
 from typing import TypeVar
 
 from netdoctor.netfilter.iptables.extension import Extension, Match, Target
@@ -18,13 +18,13 @@ E = TypeVar("E", bound=Extension)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 
 
-@cache
+@lru_cache(maxsize=1024)  # names come from files of strangers
 def match_class(name: str) -> type[Match] | None:
     """Return the class of `-m NAME`, None where there is none."""
-    return _find("matches", name, Match)  # type: ignore[type-abstract]
+    return _find("matches", name, Match)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def target_class(name: str) -> type[Target] | None:
     """Return the class of `-j NAME`, None where there is none (then it is a user-defined chain, or not known)."""
     return _find("targets", name, Target) if name.isupper() or name.upper() == name else None
@@ -39,6 +39,8 @@ def _find(package: str, name: str, base: type[E]) -> type[E] | None:
     except ModuleNotFoundError:
         return None
     for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, base) and value is not base and value.name == name:
-            return value
+        if isinstance(value, type) and issubclass(value, base) and value is not base:
+            names = (value.name, *value.revision_names) if "name" in vars(value) else ()
+            if name in names:
+                return value
     return None

@@ -15,17 +15,15 @@ from netdoctor.netfilter.iptables.registry import match_class, target_class
 from netdoctor.netfilter.ternary import Answer, Unknown, all_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from netdoctor.netfilter.packet import Family, Packet
     from netdoctor.netfilter.surroundings import Surroundings
 
-_WORD = re.compile(r'(\s*)("(?:[^"\\]|\\.)*"|\S+)', re.DOTALL)
-_HEADER_WORDS = frozenset(Header.options)
-_LONG_NAMES = {
-    "--source": "-s", "--src": "-s", "--destination": "-d", "--dst": "-d", "--in-interface": "-i",
-    "--out-interface": "-o", "--protocol": "-p", "--proto": "-p", "--fragment": "-f",
-}  # fmt: skip
+_WORD = re.compile(r'(\s*)("(?:[^"\\]|\\.)*"|\S+)', re.DOTALL | re.ASCII)
+_INTRODUCTIONS = frozenset({"-m", "--match", "-j", "--jump", "-g", "--goto"})
+_PROTOCOL_WORDS = frozenset({"-p", "--protocol", "--proto"})
+_IMPLIED = {"ipv6-icmp": "icmp6", "icmpv6": "icmp6", "mobility-header": "mh", "ipv6-mh": "mh"}
 
 
 class UnknownMatch(Match):
@@ -33,6 +31,8 @@ class UnknownMatch(Match):
 
     name = "unknown"
     modelled = False
+
+    called: str
 
     __slots__ = ("called",)
 
@@ -51,6 +51,8 @@ class UnknownTarget(Target):
     name = "unknown"
     modelled = False
 
+    called: str
+
     __slots__ = ("called",)
 
     def unmodelled(self) -> str | None:
@@ -67,11 +69,14 @@ class ChainTarget(Target):
 
     name = "chain"
 
+    chain: str
+    goto: bool
+
     __slots__ = ("chain", "goto")
 
     def unmodelled(self) -> str | None:
-        """Everything of it is modelled."""
-        return None
+        """A chain takes no options: words behind it belong to a target that is not known."""
+        return f"target {self.chain}" if self.written else None
 
     def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """To the chain."""
@@ -98,30 +103,39 @@ class Piece:
 class Rule:
     """A rule of a chain. `text` is what stands behind `-A CHAIN `; everything else is parsed when asked for."""
 
-    __slots__ = ("_parsed", "chain", "counters", "family", "number", "text")
+    __slots__ = ("_parsed", "chain", "chains", "counters", "family", "number", "text")
 
-    def __init__(self, chain: str, number: int, text: str, family: Family, counters: str | None = None) -> None:
+    def __init__(
+        self,
+        chain: str,
+        number: int,
+        text: str,
+        family: Family,
+        counters: str | None = None,
+        chains: Container[str] | None = None,
+    ) -> None:
         self.chain = chain
         self.number = number  # from 1, as `iptables -L --line-numbers` counts
         self.text = text
         self.family = family
         self.counters = counters  # "[packets:bytes]" as written, None where the save had none
-        self._parsed: _Parsed | None = None
+        self.chains = chains  # the names of the table's chains; None: any name may be a chain
+        self._parsed: Parsed | None = None
 
     def __repr__(self) -> str:
         return f"Rule({self.chain} {self.number}: {self.text})"
 
     @property
-    def parsed(self) -> _Parsed:
+    def parsed(self) -> Parsed:
         """The rule's pieces."""
         if self._parsed is None:
-            self._parsed = _parse(self.text, self.family)
+            self._parsed = _parse(self.text, self.family, self.chains)
         return self._parsed
 
     @property
     def line(self) -> str:
         """The rule as iptables-save writes it, without counters, rebuilt from what was parsed."""
-        return f"-A {self.chain} {self.arguments}".rstrip() if not self.text else f"-A {self.chain} {self.arguments}"
+        return f"-A {self.chain} {self.arguments}" if self.text else f"-A {self.chain}"
 
     @property
     def arguments(self) -> str:
@@ -134,9 +148,19 @@ class Rule:
         return self.parsed.matches
 
     @property
+    def header(self) -> Header | None:
+        """The part without extensions; None where the rule has no `-s -d -i -o -p -f`."""
+        return next((match for match in self.parsed.matches if isinstance(match, Header)), None)
+
+    @property
     def target(self) -> Target | None:
         """The target; None where the rule only counts."""
         return self.parsed.target
+
+    @property
+    def jump(self) -> str | None:
+        """The user-defined chain that the rule jumps or goes to."""
+        return self.parsed.jump
 
     @property
     def unmodelled(self) -> tuple[str, ...]:
@@ -152,50 +176,67 @@ class Rule:
     @property
     def packets(self) -> int | None:
         """How many packets matched, None where the save had no counters."""
-        return None if self.counters is None else int(self.counters[1:].partition(":")[0])
+        if self.counters is not None:
+            return int(self.counters[1:].partition(":")[0])
+        header = self.header
+        counted = header.option("-c") if header is not None else None
+        return int(counted.value) if counted is not None and counted.value.isdecimal() else None
 
     def answer(self, packet: Packet, around: Surroundings) -> Answer:
-        """Say whether the packet matches: header and matches all together."""
+        """Say whether the packet matches: header and matches all together.
+
+        What is not understood makes it unknown, unless what is understood says no.
+        """
         parsed = self.parsed
-        if parsed.problem is not None and parsed.broken_match:
-            sure = all_of(match.matches(packet, around) for match in parsed.sound_matches)
-            return False if sure is False else Unknown(parsed.problem)
-        return all_of(match.matches(packet, around) for match in parsed.matches)
+        answer = all_of(match.matches(packet, around) for match in parsed.sound)
+        return answer if parsed.doubt is None or answer is False else Unknown(parsed.doubt)
 
     def effect(self, packet: Packet, around: Surroundings) -> Effect:
         """Carry out the target on the packet and say what is to be done with it."""
-        target = self.parsed.target
-        if target is None:
+        parsed = self.parsed
+        if parsed.target is None:
             return CONTINUE
-        if self.parsed.problem is not None and not self.parsed.broken_match:
-            return Undecided(self.parsed.problem)
-        return target.apply(packet, around)
+        if parsed.target_doubt is not None and not parsed.target.harmless:
+            return Undecided(parsed.target_doubt)
+        return parsed.target.apply(packet, around)
 
     @property
     def harmless(self) -> bool:
         """True where the rule can change nobody's fate, so that an unknown match need not be decided."""
-        target = self.parsed.target
-        return target is None or (self.parsed.problem is None and target.harmless)
+        return self.target is None or self.target.harmless
 
 
-class _Parsed:
+class Parsed:
     """The pieces of a rule in the order of its text."""
 
-    __slots__ = ("broken_match", "matches", "pieces", "problem", "sound_matches", "spacing", "target", "unmodelled")
+    __slots__ = ("doubt", "matches", "pieces", "sound", "spacing", "target", "target_doubt", "unmodelled")
 
     def __init__(self, pieces: list[Piece], spacing: tuple[str, ...] | None) -> None:
         self.pieces = pieces
         self.spacing = spacing  # white space before each word, and behind the last, where it is not single blanks
-        self.matches = tuple(piece.extension for piece in pieces if isinstance(piece.extension, Match))
-        self.sound_matches = tuple(
-            piece.extension for piece in pieces if isinstance(piece.extension, Match) and piece.problem is None
-        )
-        self.target = next((piece.extension for piece in pieces if isinstance(piece.extension, Target)), None)
-        problems = [piece for piece in pieces if piece.problem is not None]
-        self.problem = problems[0].problem if problems else None
-        self.broken_match = any(isinstance(piece.extension, Match) for piece in problems)
-        named = (piece.problem or piece.extension.unmodelled() for piece in pieces)
-        self.unmodelled = tuple(name for name in named if name is not None)
+        self.target: Target | None = None
+        self.target_doubt: str | None = None  # what of the target is not understood
+        self.doubt: str | None = None  # what of the matches is not understood
+        matches: list[Match] = []
+        sound: list[Match] = []
+        unmodelled: list[str] = []
+        for piece in pieces:
+            extension = piece.extension
+            doubt = piece.problem or extension.unmodelled()
+            if doubt is not None:
+                unmodelled.append(doubt)
+            if isinstance(extension, Target):
+                self.target, self.target_doubt = extension, doubt
+                continue
+            matches.append(extension)
+            speaks = not extension.modelled and piece.problem is None  # it gives its own reason
+            if doubt is None or speaks or isinstance(extension, Header):
+                sound.append(extension)
+            if doubt is not None and not speaks:
+                self.doubt = self.doubt or doubt
+        self.matches = tuple(matches)
+        self.sound = tuple(sound)  # the matches that can be asked
+        self.unmodelled = tuple(unmodelled)
 
     @property
     def jump(self) -> str | None:
@@ -203,43 +244,52 @@ class _Parsed:
         return self.target.chain if isinstance(self.target, ChainTarget) else None
 
     def spell(self) -> str:
+        """Return the words with the white space between them."""
         words = [word for piece in self.pieces for word in piece.words()]
         if self.spacing is None:
             return " ".join(words)
         return "".join(space + word for space, word in zip(self.spacing, words, strict=False)) + self.spacing[-1]
 
 
-def _parse(text: str, family: Family) -> _Parsed:
-    words = [match.group(2) for match in _WORD.finditer(text)]
+def _parse(text: str, family: Family, chains: Container[str] | None) -> Parsed:
+    words = text.split() if '"' not in text else [match.group(2) for match in _WORD.finditer(text)]
     spacing = None
     if " ".join(words) != text:
         found = list(_WORD.finditer(text))
+        words = [match.group(2) for match in found]
         spacing = (*(match.group(1) for match in found), text[found[-1].end() :] if found else text)
-    return _Parsed(_Reader(words, family).read(), spacing)
+    return Parsed(_Reader(words, family, chains).read(), spacing)
 
 
 class _Reader:
     """Cuts a rule's words into pieces. Nothing raises here: what is not understood is kept and named."""
 
-    def __init__(self, words: list[str], family: Family) -> None:
+    __slots__ = ("at", "called", "chains", "cut", "family", "intro", "kind", "options", "pieces", "protocol", "words")
+
+    def __init__(self, words: list[str], family: Family, chains: Container[str] | None) -> None:
         self.words = words
         self.family = family
+        self.chains = chains
         self.at = 0
         self.pieces: list[Piece] = []
         self.intro: tuple[str, ...] = ()
         self.kind: type[Match | Target] = Header
         self.called = ""
         self.options: list[Option] = []
+        self.cut = False  # the last option lacks a word
         self.protocol: str | None = None
 
     def read(self) -> list[Piece]:
-        while self.at < len(self.words):
-            negated = self.words[self.at] == "!" and self.at + 1 < len(self.words)
-            word = self.words[self.at + negated]
-            if word in {"-m", "--match", "-j", "--jump", "-g", "--goto"} and not negated:
+        words = self.words
+        end = len(words)
+        while self.at < end:
+            word = words[self.at]
+            if word in _INTRODUCTIONS:
                 self._introduce(word)
+            elif word == "!" and self.at + 1 < end:
+                self._option(words[self.at + 1], negated=True)
             else:
-                self._option(word, negated=negated)
+                self._option(word, negated=False)
         self._finish()
         return self.pieces
 
@@ -253,52 +303,50 @@ class _Reader:
         elif word in {"-g", "--goto"}:
             self.kind = ChainTarget
         else:
-            self.kind = target_class(self.called) or (UnknownTarget if self._has_options() else ChainTarget)
+            self.kind = self._target_kind()
 
-    def _has_options(self) -> bool:
-        """A user-defined chain takes none; a target that is not known may."""
-        return self.at < len(self.words)
+    def _target_kind(self) -> type[Target]:
+        if self.chains is not None and self.called in self.chains:
+            return ChainTarget
+        found = target_class(self.called)
+        if found is not None:
+            return found
+        # Without the table's chains at hand: a chain takes no options, a target that is not known may.
+        bare = self.at >= len(self.words) or self.words[self.at] in _INTRODUCTIONS
+        return ChainTarget if self.chains is None and bare else UnknownTarget
 
     def _option(self, word: str, *, negated: bool) -> None:
-        name = _LONG_NAMES.get(word, word)
-        if word not in self.kind.options and self.kind is not Header:
-            if name in _HEADER_WORDS or word == "-c":
+        if word not in self.kind.options:
+            if word in Header.options:
                 self._switch(Header)
             elif (implied := self._implied(word)) is not None:
                 self._switch(implied)
-        elif self.kind is Header and name not in _HEADER_WORDS and (implied := self._implied(word)) is not None:
-            self._switch(implied)
         start = self.at + negated + 1
-        late = start < len(self.words) and self.words[start] == "!" and word in self.kind.options
-        start += late
-        end = self._end_of(start, self._arity(name if self.kind is Header else word))
-        values = tuple(self.words[start:end])
-        if self.kind is Header and name == "-p" and values:
+        known = word in self.kind.options
+        late = known and start < len(self.words) and self.words[start] == "!"
+        end = self._end_of(start + late, self.kind.options[word] if known else -1)
+        values = tuple(self.words[start + late : end])
+        self.cut = known and len(values) < self.kind.options[word]
+        if word in _PROTOCOL_WORDS and self.kind is Header and values:
             self.protocol = values[0]
-        known = name if self.kind is Header and name == word else word
-        self.options.append(Option(known, values, negated or late, late))
+        self.options.append(Option(word, values, negated or late, late))
         self.at = end
 
     def _implied(self, word: str) -> type[Match] | None:
         """`-p tcp --dport 80` means `-m tcp`, as iptables itself loads it."""
         if self.protocol is None or not word.startswith("--"):
             return None
-        names = {"ipv6-icmp": "icmp6", "icmpv6": "icmp6"}
-        found = match_class(names.get(self.protocol, self.protocol))
+        found = match_class(_IMPLIED.get(self.protocol, self.protocol))
         return found if found is not None and word in found.options else None
 
     def _switch(self, kind: type[Match]) -> None:
+        if kind is self.kind:
+            return
         self._finish()
         self.intro, self.kind, self.called = (), kind, kind.name
 
-    def _arity(self, name: str) -> int | None:
-        if self.kind is Header and name == "-c":
-            return 2
-        arity = self.kind.options.get(name)
-        return None if arity is None or arity < 0 else arity
-
-    def _end_of(self, start: int, arity: int | None) -> int:
-        if arity is not None:
+    def _end_of(self, start: int, arity: int) -> int:
+        if arity >= 0:
             return min(start + arity, len(self.words))
         end = start
         while end < len(self.words) and not self._begins_option(end):
@@ -316,12 +364,14 @@ class _Reader:
             return
         problem = None
         try:
+            if self.cut:
+                raise ValueError(f"{self.options[-1].name} lacks a word")
             extension = self.kind(tuple(self.options), self.family)
         except (ValueError, IndexError, KeyError):
             substitute = UnknownMatch if issubclass(self.kind, Match) else UnknownTarget
             extension = substitute(tuple(self.options), self.family)
             problem = f"{'match' if substitute is UnknownMatch else 'target'} {self.called or self.kind.name}"
-            problem += f" {' '.join(str(option) for option in self.options)}"
+            problem = " ".join((problem, *(str(option) for option in self.options)))
         if isinstance(extension, (UnknownMatch, UnknownTarget)):
             extension.called = self.called or self.kind.name
         if isinstance(extension, ChainTarget):
@@ -329,4 +379,4 @@ class _Reader:
             extension.goto = self.intro[0] in {"-g", "--goto"}
         self.pieces.append(Piece(self.intro, extension, problem))
         self.intro, self.options = (), []
-        self.kind, self.called = Header, ""
+        self.kind, self.called, self.cut = Header, "", False
