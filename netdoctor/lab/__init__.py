@@ -1,1 +1,1 @@
-"""Throw-away nodes: real namespaces built from a topology that is data, and real packets in them. Dies with its owner."""
+"""Throw-away nodes: real namespaces built from a topology that is data, and real packets in them."""

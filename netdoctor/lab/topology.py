@@ -21,17 +21,19 @@ class Server(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
 
 class Pod(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
-    """A namespace on a bridge of its host, named `namespace/name` as a pod is."""
+    """A namespace behind a veth of its host, named `namespace/name` as a pod is."""
 
     name: str
-    namespace: str
-    bridge: str
+    namespace: str = ""
+    bridge: str | None = None  # None: a routed veth, as Calico's
     addresses: tuple[str, ...]  # with prefix lengths
     gateways: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()  # arguments of `ip route add`
     dev: str = "eth0"
-    port: str  # the name of the bridge port
+    port: str  # the name of the host's end
     mac: str | None = None
     hairpin: bool = True
+    sysctls: dict[str, str] = {}
     servers: tuple[Server, ...] = ()
     container: bool = False  # a Docker container instead of a pod: named from Docker's state
 
@@ -40,12 +42,12 @@ class Bridge(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     """A bridge of a host."""
 
     name: str
-    addresses: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
     mac: str | None = None
 
 
 class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
-    """A machine: its own network, mount and pid namespaces."""
+    """A machine: its own network, UTS, mount and pid namespaces."""
 
     name: str
     bridges: tuple[Bridge, ...] = ()
@@ -54,6 +56,7 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid
     routes: tuple[str, ...] = ()  # arguments of `ip route add`
     sysctls: dict[str, str] = {}
     rules: dict[str, str] = {}  # "ip" and "ip6": files of iptables-restore beside the topology
+    commands: tuple[tuple[str, ...], ...] = ()  # what else there is to build, run last
     servers: tuple[Server, ...] = ()
 
 
@@ -65,16 +68,31 @@ class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     addresses: tuple[tuple[str, ...], tuple[str, ...]]
 
 
-class Topology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Service(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A service's virtual address, so that clients can call `svc/NAMESPACE/NAME:PORTNAME`; the rules make it work."""
+
+    name: str  # namespace/name:port name
+    address: str
+    port: int
+    proto: str = "tcp"
+
+
+class Topology(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """Hosts and the wires between them."""
 
     about: str
     hosts: tuple[Host, ...]
     wires: tuple[Wire, ...] = ()
+    services: tuple[Service, ...] = ()
+
+
+def pod_name(pod: Pod) -> str:
+    """Return what a pod is called: `shop/web`; a container, or a pod without a namespace, has its name alone."""
+    return f"{pod.namespace}/{pod.name}" if pod.namespace else pod.name
 
 
 def folder() -> Path:
-    """Return where topologies lie: in the wheel beside the package, in a checkout under `fixtures/`."""
+    """Return where topologies lie: in a wheel beside the package, in a checkout in `fixtures/`. Raises: LabError."""
     package = Path(__file__).resolve().parents[1]
     for place in (package / "_topologies", package.parent / "fixtures" / "topologies"):
         if place.is_dir():
@@ -82,13 +100,32 @@ def folder() -> Path:
     raise LabError("no topologies are installed", "reinstall netdoctor")
 
 
+def names() -> tuple[str, ...]:
+    """Return the names of the topologies that are installed."""
+    return tuple(sorted(one.stem for one in folder().glob("*.json")))
+
+
 def load(name: str) -> Topology:
     """Read a topology by name. Raises: LabError."""
-    path = folder() / f"{name}.json"
-    if "/" in name or not path.is_file():
-        known = ", ".join(sorted(one.stem for one in folder().glob("*.json")))
-        raise LabError(f"no topology {name!r}", f"there are: {known}")
+    if name not in names():
+        raise LabError(f"no topology {name!r}", f"there are: {', '.join(names())}")
+    return decode((folder() / f"{name}.json").read_bytes(), name)
+
+
+def decode(document: bytes, name: str) -> Topology:
+    """Return the topology that a JSON document describes. Raises: LabError, one line that says where it is wrong."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Topology)
+        found = msgspec.json.decode(document, type=Topology)
     except msgspec.DecodeError as error:
-        raise LabError(f"topology {name}: {error}") from None
+        raise LabError(f"topology {name}: {error}", "fixtures/topologies/README.md describes them") from None
+    hosts = [host.name for host in found.hosts]
+    places = hosts + [pod_name(pod) for host in found.hosts for pod in host.pods]
+    for place in {place for place in places if places.count(place) > 1}:
+        raise LabError(f"topology {name}: two hosts or pods are called {place}", "give each a name of its own")
+    for wire in found.wires:
+        for end in wire.hosts:
+            if end not in hosts:
+                raise LabError(
+                    f"topology {name}: a wire leads to {end}, which is no host", f"hosts: {', '.join(hosts)}"
+                )
+    return found

@@ -3,6 +3,9 @@
 Knows nothing of topologies; only the standard library, so that it starts in any Python.
 """
 
+from __future__ import annotations
+
+import contextlib
 import errno
 import json
 import os
@@ -11,71 +14,86 @@ import socket
 import struct
 import sys
 import time
+from typing import TYPE_CHECKING, Any
 
-PROTOS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROTOS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "sctp": socket.SOCK_STREAM}
+IPPROTO_SCTP = 132
+IP_MTU_DISCOVER, IPV6_MTU_DISCOVER = 10, 23
+HEADERS = {"udp": (28, 48), "icmp": (28, 48), "icmpv6": (28, 48)}  # of IPv4 and IPv6 packets, in bytes
+ECHO = b"netdoctor" * 6
 
 
-def serve(specifications: list) -> None:
+def serve(specifications: list[list[Any]]) -> None:
     """Echo on every (proto, address, port); say `ready` once all listen. An empty address is both families."""
-    listening = {}
-    for proto, address, port in specifications:
-        families = [socket.AF_INET6, socket.AF_INET] if not address else [_family(address)]
-        for family in families[: 1 if not address else None]:
-            one = socket.socket(family, PROTOS[proto])
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6 and not address:
-                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            one.bind((address, port))
-            if proto == "tcp":
-                one.listen(64)
-            listening[one] = proto
+    listening = {_listener(proto, address, port): proto for proto, address, port in specifications}
     print("ready", flush=True)  # noqa: T201
-    connected = set()
+    connected: set[socket.socket] = set()
     while True:
         ready, _, _ = select.select([*listening, *connected], [], [])
         for one in ready:
-            if listening.get(one) == "tcp":
-                connected.add(one.accept()[0])
-            elif one in listening:
-                _, peer = one.recvfrom(65536)
-                one.sendto(_said(peer), peer)
-            else:
+            if one not in listening:
                 _answer(one, connected)
+            elif listening[one] == "udp":
+                with contextlib.suppress(
+                    OSError
+                ):  # an ICMP error of an earlier answer, or no way back: the next one may do
+                    peer = one.recvfrom(65536)[1]
+                    one.sendto(_said(peer), peer)
+            else:
+                with contextlib.suppress(OSError):
+                    connected.add(one.accept()[0])
 
 
-def _answer(one: socket.socket, connected: set) -> None:
+def _listener(proto: str, address: str, port: int) -> socket.socket:
+    family = _family(address) if address else _widest_family()
+    one = socket.socket(family, PROTOS[proto], IPPROTO_SCTP if proto == "sctp" else 0)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6 and not address:
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    one.bind((address, port))
+    if proto != "udp":
+        one.listen(64)
+    return one
+
+
+def _widest_family() -> socket.AddressFamily:
     try:
-        line = one.recv(65536)
-        if line:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as one:
+            one.bind(("::", 0))
+    except OSError:
+        return socket.AF_INET
+    return socket.AF_INET6
+
+
+def _answer(one: socket.socket, connected: set[socket.socket]) -> None:
+    with contextlib.suppress(OSError):
+        if one.recv(65536):
             one.sendall(_said(one.getpeername()))
             return
-    except OSError:
-        pass
     connected.discard(one)
     one.close()
 
 
-def _said(peer: tuple) -> bytes:
+def _said(peer: tuple[Any, ...]) -> bytes:
     return f"{peer[0].removeprefix('::ffff:')} {peer[1]}\n".encode()
 
 
-def _family(address: str) -> int:
+def _family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def ask(flow: dict) -> dict:
+def ask(flow: dict[str, Any]) -> dict[str, Any]:
     """Send what a flow describes: two exchanges, so that the packet after the first answer is seen too.
 
     Returns {"connects", "error", "peer", "exchanges"}; `peer` is the sender as the server saw it.
     """
     answered, peer, error = 0, None, None
     try:
-        if flow["proto"] in PROTOS:
-            for peer in _exchanges(flow):  # noqa: B007
-                answered += 1
-        else:
-            for _ in _echoes(flow):
-                answered += 1
+        for peer in _exchanges(flow) if flow["proto"] in PROTOS else _echoes(flow):  # noqa: B007
+            answered += 1
     except TimeoutError:
         error = "timeout"
     except OSError as failure:
@@ -83,51 +101,87 @@ def ask(flow: dict) -> dict:
     return {"connects": "yes" if answered == 2 else "no", "error": error, "peer": peer, "exchanges": answered}
 
 
-def _exchanges(flow: dict):  # noqa: ANN202  # an iterator of the sender's address
-    with socket.socket(_family(flow["dst"]), PROTOS[flow["proto"]]) as one:
-        one.settimeout(flow["timeout"])
-        if flow.get("mark"):
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, flow["mark"])
+def _open(flow: dict[str, Any], kind: int, proto: int) -> socket.socket:
+    """Open a socket with what the flow says of the sender. A socket belongs to whom opens it: `owner` looks at that."""
+    family = _family(flow["dst"])
+    six = family == socket.AF_INET6
+    if flow.get("gid") is not None:
+        os.setegid(flow["gid"])
+    if flow.get("uid") is not None:
+        os.seteuid(flow["uid"])
+    one = socket.socket(family, kind, proto)
+    os.seteuid(os.getuid())
+    os.setegid(os.getgid())
+    one.settimeout(flow["timeout"])
+    if flow.get("mark"):
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, flow["mark"])
+    if flow.get("tos"):
+        one.setsockopt(
+            *((socket.IPPROTO_IPV6, socket.IPV6_TCLASS) if six else (socket.IPPROTO_IP, socket.IP_TOS)), flow["tos"]
+        )
+    if flow.get("ttl"):
+        hops = (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS) if six else (socket.IPPROTO_IP, socket.IP_TTL)
+        one.setsockopt(*hops, flow["ttl"])
+    if flow.get("df") is not None:
+        discover = (socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER) if six else (socket.IPPROTO_IP, IP_MTU_DISCOVER)
+        one.setsockopt(*discover, 2 if flow["df"] else 0)
+    return one
+
+
+def _exchanges(flow: dict[str, Any]) -> Iterator[str]:
+    """Two lines over one connection, or two datagrams; yields the sender as the server saw it."""
+    with _open(flow, PROTOS[flow["proto"]], IPPROTO_SCTP if flow["proto"] == "sctp" else 0) as one:
         if flow.get("src") or flow.get("sport"):
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             one.bind((flow.get("src") or "", flow.get("sport") or 0))
         one.connect((flow["dst"], flow["dport"]))
         for number in (1, 2):
-            one.send(f"{number}\n".encode())
+            one.send(f"{number}".encode().ljust(_payload(flow, 1), b"."))
             said = one.recv(65536).decode()
             if not said:
                 raise ConnectionResetError(errno.ECONNRESET, "closed")
             yield said.strip()
 
 
-def _echoes(flow: dict):  # noqa: ANN202
+def _payload(flow: dict[str, Any], default: int) -> int:
+    """Return how many bytes of payload make a packet of the flow's size; a TCP segment's are the kernel's choice."""
+    headers = HEADERS.get(flow["proto"])
+    return max(0, flow["size"] - headers[":" in flow["dst"]]) if flow.get("size") and headers else default
+
+
+def _echoes(flow: dict[str, Any]) -> Iterator[None]:
     """Two echo requests, each with its reply; the identifier tells ours from others'."""
     six = ":" in flow["dst"]
-    family, proto = (socket.AF_INET6, 58) if six else (socket.AF_INET, 1)
-    request, reply = (128, 129) if six else (8, 0)
-    with socket.socket(family, socket.SOCK_RAW, proto) as one:
-        identity = flow.get("sport") or os.getpid() & 0xFFFF
+    proto, request = (58, 128) if six else (1, 8)
+    identity = flow.get("sport") or os.getpid() & 0xFFFF
+    with _open(flow, socket.SOCK_RAW, proto) as one:
         if flow.get("src"):
             one.bind((flow["src"], 0))
         one.connect((flow["dst"], 0))
+        body = ECHO.ljust(_payload(flow, 56), b".")[: _payload(flow, 56)]
         for sequence in (1, 2):
-            message = struct.pack("!BBHHH", request, 0, 0, identity, sequence) + b"netdoctor" * 6
+            message = struct.pack("!BBHHH", request, 0, 0, identity, sequence) + body
             one.send(message if six else message[:2] + _checksum(message) + message[4:])
-            deadline = time.monotonic() + flow["timeout"]
-            while True:
-                one.settimeout(max(0.001, deadline - time.monotonic()))
-                data = one.recv(65536)
-                body = data if six else data[(data[0] & 15) * 4 :]
-                kind, code, _, got, number = struct.unpack("!BBHHH", body[:8])
-                if kind == reply and (got, number) == (identity, sequence):
-                    yield sequence
-                    break
-                if kind in {3, 1} and not six and kind == 3:
-                    raise OSError(errno.EHOSTUNREACH, f"ICMP {kind}/{code}")
+            _await_reply(one, six=six, wanted=(identity, sequence), seconds=flow["timeout"])
+            yield None
+
+
+def _await_reply(one: socket.socket, *, six: bool, wanted: tuple[int, int], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        one.settimeout(left)
+        data = one.recv(65536)
+        message = data if six else data[(data[0] & 15) * 4 :]
+        if len(message) >= 8 and message[0] == (129 if six else 0) and struct.unpack("!HH", message[4:8]) == wanted:
+            return
 
 
 def _checksum(message: bytes) -> bytes:
-    total = sum(struct.unpack(f"!{len(message) // 2}H", message))
+    total = sum(struct.unpack(f"!{len(message) // 2}H", message if len(message) % 2 == 0 else message[:-1]))
+    total += message[-1] << 8 if len(message) % 2 else 0
     total = (total >> 16) + (total & 0xFFFF)
     return struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF)
 
