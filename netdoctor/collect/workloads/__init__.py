@@ -8,8 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from netdoctor.collect.workloads import cni, containerd, docker, lxc, podman_networks, storage
 from netdoctor.collect.workloads.found import Discovered, FoundWorkload, allowed, pod_owner
 from netdoctor.model.snapshot import Network, Unread
@@ -45,26 +43,4 @@ def discover(root: Path = Path("/")) -> Discovered:
                     workloads.append(one)
         except (OSError, ValueError) as error:  # ValueError: a NUL in a hostile path
             unread.append(Unread("workloads", f"{name}: {error}"))
-    return Discovered(tuple(_attached(workloads, attachments)), tuple(networks), tuple(unread))
-
-
-def _attached(workloads: list[FoundWorkload], attachments: list[FoundWorkload]) -> list[FoundWorkload]:
-    """Merge what CNI knows (networks, addresses, ports) into its container; unknown ones stand for themselves."""
-    merged = {one.workload.id: one for one in workloads}
-    for attachment in attachments:
-        identity = attachment.workload.id
-        merged[identity] = _merge(merged[identity], attachment) if identity in merged else attachment
-    return list(merged.values())
-
-
-def _merge(known: FoundWorkload, attachment: FoundWorkload) -> FoundWorkload:
-    mine, theirs = known.workload, attachment.workload
-    return FoundWorkload(
-        replace(
-            mine,
-            networks=tuple(dict.fromkeys((*mine.networks, *theirs.networks))),
-            addresses=tuple(dict.fromkeys((*mine.addresses, *theirs.addresses))),
-            ports=tuple(dict.fromkeys((*mine.ports, *theirs.ports))),
-        ),
-        known.netns_path or attachment.netns_path,
-    )
+    return Discovered(tuple(cni.attached(workloads, attachments)), tuple(networks), tuple(unread))

@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from netdoctor.collect.workloads import files
 from netdoctor.collect.workloads.found import FoundWorkload, pod_owner
+from netdoctor.model.errors import SnapshotError
 from netdoctor.model.snapshot import Port, Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from netdoctor.model.snapshot import Unread
@@ -63,6 +65,37 @@ def read(root: Path, unread: list[Unread]) -> Iterator[FoundWorkload]:
         for _, cached in files.documents(paths, _Cached, unread):
             if cached.kind == "cniCacheV1" and cached.identity:
                 yield _attachment(cached)
+
+
+def results(document: bytes) -> tuple[FoundWorkload, ...]:
+    """Return the workloads of a JSON list of cached results. Raises: SnapshotError."""
+    try:
+        listed = msgspec.json.decode(document or b"[]", type=list[_Cached])
+    except (ValueError, RecursionError) as error:
+        raise SnapshotError(f"the CNI results are damaged: {error}", "save them again") from None
+    return tuple(_attachment(cached) for cached in listed if cached.identity)
+
+
+def attached(workloads: Iterable[FoundWorkload], attachments: Iterable[FoundWorkload]) -> list[FoundWorkload]:
+    """Merge what CNI knows (networks, addresses, ports) into its container; unknown ones stand for themselves."""
+    merged = {one.workload.id: one for one in workloads}
+    for attachment in attachments:
+        identity = attachment.workload.id
+        merged[identity] = _merge(merged[identity], attachment) if identity in merged else attachment
+    return list(merged.values())
+
+
+def _merge(known: FoundWorkload, attachment: FoundWorkload) -> FoundWorkload:
+    mine, theirs = known.workload, attachment.workload
+    return FoundWorkload(
+        replace(
+            mine,
+            networks=tuple(dict.fromkeys((*mine.networks, *theirs.networks))),
+            addresses=tuple(dict.fromkeys((*mine.addresses, *theirs.addresses))),
+            ports=tuple(dict.fromkeys((*mine.ports, *theirs.ports))),
+        ),
+        known.netns_path or attachment.netns_path,
+    )
 
 
 def _attachment(cached: _Cached) -> FoundWorkload:

@@ -152,7 +152,7 @@ def container(one: Container, runtime: str) -> FoundWorkload:
                 for address in (endpoint.address, endpoint.address6)
                 if address
             ),
-            ports=tuple(_ports(settings)),
+            ports=tuple(dict.fromkeys(_ports(settings))),
             labels=labels,
         ),
         settings.sandbox_key or None,
