@@ -36,9 +36,10 @@ def furnish(host: Host) -> str:
     return "\n".join(lines)
 
 
-def uplink(dev: str, addresses: Iterable[str]) -> str:
-    """Return the script that gives a wire's end its addresses."""
-    return "\n".join(["set -e", *_addresses("ip", dev, addresses), f"ip link set {quote(dev)} up"])
+def uplink(dev: str, addresses: Iterable[str], bridge: str | None) -> str:
+    """Return the script that gives a wire's end its addresses and its bridge."""
+    master = f" master {quote(bridge)}" if bridge else ""
+    return "\n".join(["set -e", *_addresses("ip", dev, addresses), f"ip link set {quote(dev)}{master} up"])
 
 
 def finish(host: Host) -> str:

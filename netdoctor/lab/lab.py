@@ -121,8 +121,8 @@ class Lab:
         )  # fmt: skip
         if done.returncode != 0:
             raise LabError(f"cannot wire {' to '.join(wire.hosts)}: {_last_line(done)}")
-        for host, dev, addresses in zip(wire.hosts, wire.devs, wire.addresses, strict=True):
-            self._script(host, build.uplink(dev, addresses))
+        for host, dev, addresses, bridge in zip(wire.hosts, wire.devs, wire.addresses, wire.bridges, strict=True):
+            self._script(host, build.uplink(dev, addresses, bridge))
 
     def _load(self, host: str, family: str, text: str) -> None:
         program = "iptables-restore" if family == "ip" else "ip6tables-restore"

@@ -60,12 +60,13 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid
     servers: tuple[Server, ...] = ()
 
 
-class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A cable between two hosts: a veth pair with its addresses."""
+class Wire(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A cable between two hosts: a veth pair with its addresses, or an end that is a port of a bridge there."""
 
     hosts: tuple[str, str]
     devs: tuple[str, str]
-    addresses: tuple[tuple[str, ...], tuple[str, ...]]
+    addresses: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    bridges: tuple[str | None, str | None] = (None, None)
 
 
 class Service(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
