@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from netdoctor.change.network import AddRoute, DeleteRoute, SetLink
-from netdoctor.change.rules import AddRule, DeleteRule
+from netdoctor.change.network import (
+    AddAddress,
+    AddNeighbour,
+    AddRoute,
+    DeleteAddress,
+    DeleteNeighbour,
+    DeleteRoute,
+    SetLink,
+)
+from netdoctor.change.rules import AddRule, DeleteChain, DeleteRule, NewChain, SetPolicy
 from netdoctor.change.settings import SetBridgePort, SetSysctl
 
 if TYPE_CHECKING:
     from netdoctor.model.snapshot import Snapshot
 
-Operation = AddRule | DeleteRule | SetSysctl | SetBridgePort | AddRoute | DeleteRoute | SetLink
+Operation = (
+    AddRule | DeleteRule | NewChain | DeleteChain | SetPolicy | SetSysctl | SetBridgePort | AddRoute | DeleteRoute
+    | SetLink | AddAddress | DeleteAddress | AddNeighbour | DeleteNeighbour
+)  # fmt: skip
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +40,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     lasts: str  # until when it holds by itself
     persist: tuple[str, ...] = ()  # what a person does to make it last, a line each
 
+    @property
+    def id(self) -> str:
+        """Eight hex digits over the finding and the operations: the same plan has the same name on every run."""
+        content = msgspec.json.encode((self.finding, self.option, self.operations))
+        return hashlib.sha256(content).hexdigest()[:8]
+
     def overlay(self, snapshot: Snapshot) -> Snapshot:
         """Return the snapshot as it would be. Raises: PlanError where the plan no longer fits."""
         for operation in self.operations:
@@ -38,7 +56,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """Return what takes the plan back, in order, from the state before it. Raises: PlanError."""
         undone: list[Operation] = []
         for operation in self.operations:
-            undone[:0] = operation.inverse(before)
+            undone[:0] = cast("tuple[Operation, ...]", operation.inverse(before))
             before = operation.overlay(before)
         return tuple(undone)
 
