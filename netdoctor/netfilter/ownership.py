@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from netdoctor.netfilter.iptables.prescan import jump_word, without_quoted
+
 OURS = "netdoctor:"  # begins the comment of every rule that netdoctor adds
 
 # The first pattern that fits a user-defined chain's name tells its owner.
@@ -25,7 +27,8 @@ _CHAINS = tuple(
         (r"ISTIO_", "istio"),
         (r"LIBVIRT_", "libvirt"),
         (r"ufw6?-", "ufw"),
-        (r"(IN|FWD[IO]?|FWDI|FWDO|POST|PRE)_|(INPUT|FORWARD|OUTPUT|PREROUTING|POSTROUTING)_(ZONES|direct|POLICIES)", "firewalld"),
+        (r"(IN|FWD|FWDI|FWDO|POST|PRE)_[a-z]", "firewalld"),
+        (r"(INPUT|FORWARD|OUTPUT|PREROUTING|POSTROUTING)_(\w*ZONES|direct|POLICIES)", "firewalld"),
         (r"ts-(input|forward|postrouting)", "tailscale"),
         (r"f2b-|fail2ban", "fail2ban"),
         (r"CROWDSEC", "crowdsec"),
@@ -49,28 +52,41 @@ _COMMENTS = (
     (re.compile(r"cilium"), "cilium"),
     (re.compile(r"ip-masq"), "ip-masq-agent"),
 )
-_TARGET = re.compile(r"(?:^| )-[jg] (\S+)")
-_DOCKER_BRIDGE = re.compile(r"(?:^| )-[io] (docker0|docker_gwbridge|br-[0-9a-f]{12})(?= |$)")
+# Chains that a program makes for its user's rules: only what the program itself puts there is its own.
+_FOR_USERS = {"DOCKER-USER": "-j RETURN", "CNI-ADMIN": None}
+# What Docker writes into POSTROUTING for each published port: the container calls itself.
+_HAIRPIN = re.compile(r"-s (\S+/(?:32|128)) -d \1 -p \S+ -m \S+ --dport \d+ -j MASQUERADE$")
+_DEVICES = (
+    (re.compile(r"(?:^| )-[io] (docker0|docker_gwbridge|br-[0-9a-f]{12})(?= |$)"), "docker"),
+    (re.compile(r"(?:^| )-[io] virbr\d+(?= |$)"), "libvirt"),
+    (re.compile(r"(?:^| )-[io] (lxdbr|incusbr)\d+(?= |$)"), "lxd"),
+    (re.compile(r"(?:^| )-[io] tailscale\d+(?= |$)"), "tailscale"),
+)
 
 
 def owner(family: str, table: str, chain: str, rule_text: str | None = None, comment: str | None = None) -> str | None:
     """Return the program that made a rule, or a chain where `rule_text` is None; None where nothing tells.
 
-    `family`: "ip" or "ip6". Names are those of INTERFACE: kube-proxy, docker, podman, firewalld, ufw, calico, …
+    `family`: "ip" or "ip6". `rule_text`: with or without `-A CHAIN`. The names are the programs' own: kube-proxy, docker, ufw, …
     """
     del family, table
     if comment is not None and comment.startswith(OURS):
         return "netdoctor"
+    words = without_quoted(rule_text).removeprefix(f"-A {chain} ") if rule_text is not None else None
+    if words is not None and chain in _FOR_USERS:
+        return _by_chain(chain) if words == _FOR_USERS[chain] else None
     found = _by_chain(chain)
-    if found is not None or rule_text is None:
+    if found is not None or words is None:
         return found
     for pattern, name in _COMMENTS:
         if comment is not None and pattern.search(comment):
             return name
-    target = _TARGET.search(rule_text)
-    if target is not None and (found := _by_chain(target[1])) is not None:
+    target = jump_word(words)
+    if target is not None and (found := _by_chain(target)) is not None:
         return found
-    return "docker" if _DOCKER_BRIDGE.search(rule_text) else None
+    if _HAIRPIN.match(words):
+        return "docker"
+    return next((name for pattern, name in _DEVICES if pattern.search(words)), None)
 
 
 def _by_chain(name: str) -> str | None:

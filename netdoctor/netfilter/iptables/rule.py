@@ -322,11 +322,11 @@ class _Reader:
             elif (implied := self._implied(word)) is not None:
                 self._switch(implied)
         start = self.at + negated + 1
-        known = word in self.kind.options
-        late = known and start < len(self.words) and self.words[start] == "!"
-        end = self._end_of(start + late, self.kind.options[word] if known else -1)
+        arity = self.kind.options.get(word, -1)
+        late = arity > 0 and not negated and start < len(self.words) and self.words[start] == "!"
+        end = self._end_of(start + late, arity)
         values = tuple(self.words[start + late : end])
-        self.cut = known and len(values) < self.kind.options[word]
+        self.cut = len(values) < arity
         if word in _PROTOCOL_WORDS and self.kind is Header and values:
             self.protocol = values[0]
         self.options.append(Option(word, values, negated or late, late))
@@ -359,14 +359,17 @@ class _Reader:
             return at + 1 < len(self.words) and self.words[at + 1].startswith("-")
         return word.startswith("--") or (len(word) == 2 and word[0] == "-" and word[1].isalpha())
 
+    def _extension(self) -> Match | Target:
+        if self.cut:
+            raise ValueError(f"{self.options[-1].name} lacks a word")
+        return self.kind(tuple(self.options), self.family)
+
     def _finish(self) -> None:
         if not self.intro and not self.options:
             return
         problem = None
         try:
-            if self.cut:
-                raise ValueError(f"{self.options[-1].name} lacks a word")
-            extension = self.kind(tuple(self.options), self.family)
+            extension = self._extension()
         except (ValueError, IndexError, KeyError):
             substitute = UnknownMatch if issubclass(self.kind, Match) else UnknownTarget
             extension = substitute(tuple(self.options), self.family)

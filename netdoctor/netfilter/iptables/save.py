@@ -30,13 +30,14 @@ _INCOMPATIBLE = re.compile(r"table [`']([^']+)' is incompatible, use 'nft' tool"
 class Ruleset:
     """What one run of iptables-save wrote: tables by name, and the order of its lines."""
 
-    __slots__ = ("_lines", "_newline", "backend", "family", "incompatible", "tables")
+    __slots__ = ("_lines", "_newline", "backend", "derived", "family", "incompatible", "tables")
 
     def __init__(self, family: Family, backend: str) -> None:
         self.family = family
         self.backend = backend
         self.tables: dict[str, Table] = {}
         self.incompatible: tuple[str, ...] = ()  # tables with native rules, which iptables-nft-save does not print
+        self.derived: dict[str, object] = {}  # what others read out of it once and keep with it
         # (table, line): a Rule, a chain's declaration, or a line kept as it is
         self._lines: list[tuple[str | None, Rule | _Tailed | _ChainLine | _Verbatim]] = []
         self._newline = True

@@ -60,11 +60,13 @@ def port_range(text: str) -> tuple[int, int, int | None]:
 def nat_range(text: str, family: Family) -> tuple[int | None, int | None, int | None, int | None, int | None]:
     """Return (first address, last address, first port, last port, base port) of a NAT range. Raises: ValueError."""
     addresses, ports = text, ""
-    if family == 4:
+    if family == 4 or (text.startswith(":") and not text.startswith("::")):
         addresses, _, ports = text.partition(":")
     elif text.startswith("["):
         addresses, _, ports = text[1:].partition("]")
         ports = ports.removeprefix(":")
+    if not addresses and not ports:
+        raise ValueError("a NAT range without address and port")
     first, _, last = addresses.partition("-")
     low = parse_address(first.strip("[]"))[1] if first else None
     high = parse_address(last.strip("[]"))[1] if last else low

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from netdoctor.netfilter.effect import CtTemplate, Effect, NoTrack
+from netdoctor.netfilter.effect import CONTINUE, CtTemplate, Effect, NoTrack
 from netdoctor.netfilter.iptables.extension import Target
 from netdoctor.netfilter.iptables.values import number
 
@@ -49,5 +49,5 @@ class Ct(Target):
         )
 
     def apply(self, packet: Packet, around: Surroundings) -> Effect:
-        """Attach the template, unless conntrack has seen the packet already."""
-        return self.result
+        """Attach the template, unless conntrack has seen the packet already (it came by loopback)."""
+        return self.result if packet.ctstate is None else CONTINUE

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from netdoctor.netfilter.effect import CONTINUE, Effect
 from netdoctor.netfilter.iptables.extension import Target
 from netdoctor.netfilter.iptables.values import number
-from netdoctor.netfilter.packet import CWR, ECE
+from netdoctor.netfilter.packet import CWR, ECE, TCP
 
 if TYPE_CHECKING:
     from netdoctor.netfilter.packet import Packet
@@ -28,10 +28,12 @@ class Ecn(Target):
     def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Change the bits."""
         for option in self.written:
-            if option.name == "--ecn-tcp-remove":
-                packet.tcp_flags &= ~(ECE | CWR)
-            elif option.name == "--ecn-ip-ect":
+            if option.name == "--ecn-ip-ect":
                 packet.tos = (packet.tos & ~0x03) | number(option.value)
+            elif packet.proto != TCP:
+                continue
+            elif option.name == "--ecn-tcp-remove":
+                packet.tcp_flags &= ~(ECE | CWR)
             else:
                 bit = CWR if option.name == "--ecn-tcp-cwr" else ECE
                 packet.tcp_flags = packet.tcp_flags | bit if number(option.value) else packet.tcp_flags & ~bit

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netdoctor.netfilter.effect import Effect, NoTrack
+from netdoctor.netfilter.effect import CONTINUE, Effect, NoTrack
 from netdoctor.netfilter.iptables.extension import Target
 
 if TYPE_CHECKING:
@@ -24,4 +24,4 @@ class Notrack(Target):
 
     def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Attach the untracked template."""
-        return NoTrack()
+        return NoTrack() if packet.ctstate is None else CONTINUE

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 _SHORT_4 = {
-    "net-unreach": "icmp-net-unreachable", "host-unreach": "icmp-host-unreachable", "proto-unreach": "icmp-proto-unreachable",
+    "net-unreach": "icmp-net-unreachable", "host-unreach": "icmp-host-unreachable",
+    "proto-unreach": "icmp-proto-unreachable",
     "port-unreach": "icmp-port-unreachable", "net-prohib": "icmp-net-prohibited", "host-prohib": "icmp-host-prohibited",
     "admin-prohib": "icmp-admin-prohibited", "tcp-rst": "tcp-reset",
 }  # fmt: skip
@@ -42,6 +43,8 @@ class Reject_(Target):  # noqa: N801  # the effect has the plain name
         )
         given = option.value if option else default
         self.answer = short.get(given, given)
+        if self.answer not in short.values() and self.answer != "tcp-reset":
+            raise ValueError(f"no such answer: {given}")
 
     def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Return the refusal."""
