@@ -32,7 +32,7 @@ mount -t tmpfs -o mode=755 tmpfs /var/lib && mkdir -p /var/lib/cni/results /var/
 ip link set lo up && echo ready || exit 1
 """
 # The first process of a pid namespace: it waits, and reaps whatever is orphaned in there. `cat` ends with its input,
-# which the owner holds open; with the first process the kernel ends all others. PR_SET_PDEATHSIG would also fire when only a
+# which the owner holds open; with it the kernel ends all others. PR_SET_PDEATHSIG would also fire when only a
 # thread of the owner ends, and not at all when the owner ends before it is set.
 _UNTIL_OWNER_ENDS = 'exec 3<&0; cat <&3 >/dev/null 2>&1 & exec 3<&- >&- 2>&-; wait "$!"'
 _UNTIL_KILLED = 'sleep infinity >/dev/null 2>&1 & exec >&- 2>&-; wait "$!"'
