@@ -57,7 +57,7 @@ def _assemble(folder: Folder, layout: Layout, facts: Facts) -> Snapshot:
         if names.is_hosts(key) or (key == HOST and not paths):
             continue  # read inside a container that lives in the host's namespace
         name, aliases, inode, pids = names.of(key)
-        sections = Sections(folder, paths, name, facts.iptables)
+        sections = Sections(folder, paths, name, facts.iptables, complete=facts.source == "collector")
         netns = sections.read()
         read.append(_named(netns, aliases, inode, pids))
         nsids[name] = sections.netnsids()

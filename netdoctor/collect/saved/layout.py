@@ -49,6 +49,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "nft": ("nft.json", "nft-list-ruleset.json"),
     "nft-hooks": ("nft-list-hooks.txt",),
     "ipset": ("ipset-save.txt",),
+    "not-read": ("not-read.txt",),  # the collector's: why a file is not there
 }
 # Of the whole host, only in the folder itself.
 HOST_SECTIONS: Mapping[str, tuple[str, ...]] = {
@@ -64,6 +65,7 @@ HOST_SECTIONS: Mapping[str, tuple[str, ...]] = {
     "namespaces": ("namespaces.txt",),
 }
 _BY_FILE = {file: (section, rank) for section, files in SECTIONS.items() for rank, file in enumerate(files)}
+SECTION_OF = {file: section for file, (section, _) in _BY_FILE.items()}
 _HOST_BY_FILE = {file: section for section, files in HOST_SECTIONS.items() for file in files}
 _PREFIX = "container-"
 # The text of what another file holds as JSON says nothing more.

@@ -62,8 +62,8 @@ class Names:
     def of(self, key: str) -> tuple[str, tuple[str, ...], int | None, tuple[int, ...]]:
         """Return a namespace's name, aliases, inode and processes; no name is given twice."""
         inode = self._inode(key)
-        names = [HOST_NAME] if key == HOST else self._every_name(key, inode)
-        name = next((one for one in names if one not in self._taken), key) if key != HOST else HOST_NAME
+        names = self._every_name(key, inode)
+        name = HOST_NAME if key == HOST else next((one for one in names if one not in self._taken), key)
         self._taken.add(name)
         self._keys[key] = name
         aliases = tuple(dict.fromkeys(one for one in names if one != name))
@@ -76,13 +76,14 @@ class Names:
         return int(number) if key.startswith(_FOLDER) and number.isdecimal() else None
 
     def _every_name(self, key: str, inode: int | None) -> list[str]:
-        workloads = [one.workload for one in self._workloads if self._lives_in(one, key, inode)]
+        # A container in the host's network does not name the host.
+        workloads = [one.workload for one in self._workloads if key != HOST and self._lives_in(one, key, inode)]
         names = [f"{one.pod_namespace}/{one.pod}" for one in workloads if one.pod and one.pod_namespace]
         names += [one.name for one in workloads]
         made_up = []
-        if inode is None:
+        if inode is None and key != HOST:
             names.append(key)
-        else:
+        elif inode is not None:
             given = [path.rpartition("/")[2] for path in self._paths.get(inode, ())]
             made_up = [name for name in given if name.startswith(_MADE_UP)]
             names += [name for name in given if not name.startswith(_MADE_UP)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from netdoctor.collect import conntrack, counters, iproute, sockets, sysctl
+from netdoctor.collect.saved.layout import SECTION_OF, SECTIONS
 from netdoctor.model.errors import NetdoctorError
 from netdoctor.model.snapshot import (
     ConntrackEntry,
@@ -33,6 +34,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# What the snapshot calls a section, where that is not what its file is called.
+_WHAT = {
+    "ip-link": "links",
+    "ip-addr": "addresses",
+    "ip-route": "routes",
+    "ip-6-route": "routes6",
+    "ip-rule": "policy_rules",
+    "ip-6-rule": "policy_rules6",
+    "ip-neigh": "neighbours",
+    "ip-6-neigh": "neighbours6",
+    "ip-xfrm-policy": "xfrm_policy",
+    "bridge-fdb": "fdb",
+    "bridge-vlan": "port_vlans",
+    "sysctl": "sysctls",
+    "conntrack-6": "conntrack",
+    "ss": "sockets",
+    "ipset": "ipsets",
+}
 _RULESETS = (
     ("iptables-nft", "ip", "nft"),
     ("ip6tables-nft", "ip6", "nft"),
@@ -49,13 +68,32 @@ _RULESETS = (
 class Sections:
     """The files of one namespace."""
 
-    def __init__(self, folder: Folder, paths: Mapping[str, str], name: str, backend: str | None) -> None:
+    def __init__(
+        self, folder: Folder, paths: Mapping[str, str], name: str, backend: str | None, *, complete: bool = False
+    ) -> None:
+        """`complete`: the collector made the folder; a file that is neither there nor excused had nothing to hold."""
         self._folder = folder
         self._paths = paths
         self._name = name
         self._backend = backend  # of the host's `iptables`, where something tells
+        self._complete = complete
         self.unread: list[Unread] = []
         self._sections: list[str] = []
+        self._excused = self._excuses()
+
+    def _excuses(self) -> frozenset[str]:
+        """Note why the collector could not make a file (`FILE: WHY`); return the sections that those files hold."""
+        try:
+            lines = self._text("not-read").splitlines()
+        except NetdoctorError as error:
+            self._note("not-read", str(error))
+            return frozenset()
+        sections = set()
+        for file, _, why in (line.partition(": ") for line in lines):
+            section = _WHAT.get(SECTION_OF.get(file, ""), SECTION_OF.get(file, file))
+            self._note(section, why)
+            sections.add(section)
+        return frozenset(sections)
 
     def read(self) -> Namespace:
         """Return everything that the files hold."""
@@ -92,7 +130,7 @@ class Sections:
         """Read the section that one file holds. `quiet`: most hosts have none, so its absence is not worth a note."""
         if file not in self._paths:
             if not quiet:
-                self._note(section, f"no {_file_name(file)} among the files")
+                self._missing(section, SECTIONS[file][0])
             return otherwise
         return self._section(section, lambda: parse(self._text(file)), kind, otherwise)
 
@@ -106,15 +144,19 @@ class Sections:
         self._sections.append(section)
         return value
 
+    def _missing(self, section: str, files: str) -> None:
+        if not self._complete and section not in self._excused:
+            self._note(section, f"no {files} among the files")
+
     def _note(self, section: str, why: str) -> None:
         self.unread.append(Unread(section, why, self._name))
 
     def _links(self) -> tuple[Link, ...]:
         if "ip-link" not in self._paths and "ip-addr" not in self._paths:
-            self._note("links", "no ip-link.json or ip-addr.json among the files")
+            self._missing("links", "ip-link.json or ip-addr.json")
             return ()
         if "ip-addr" not in self._paths:
-            self._note("addresses", "no ip-addr.json among the files")
+            self._missing("addresses", "ip-addr.json")
         found: tuple[Link, ...] = self._section("links", self._read_links, tuple[Link, ...], ())
         if len(found) > 1 and all(link.kind is None for link in found) and not self._has_details():
             self._note("link kinds", "ip-link.json was saved without -d: no bridge, veth or tunnel can be told")
@@ -141,7 +183,7 @@ class Sections:
 
     def _routes(self) -> tuple[Route, ...]:
         if "ip-route" not in self._paths and "ip-6-route" not in self._paths:
-            self._note("routes", "no ip-route.json among the files")
+            self._missing("routes", "ip-route.json")
             return ()
         found: list[Route] = []
         nexthops = self._text("ip-nexthop")
@@ -193,7 +235,7 @@ class Sections:
     def _neighbours(self) -> tuple[Neighbour, ...]:
         files = [file for file in ("ip-neigh", "ip-6-neigh", "ip-neigh-proxy") if file in self._paths]
         if not files:
-            self._note("neighbours", "no ip-neigh.json among the files")
+            self._missing("neighbours", "ip-neigh.json")
             return ()
         found: tuple[Neighbour, ...] = ()
         for family, section in (("ip", "neighbours"), ("ip6", "neighbours6")):
@@ -224,8 +266,11 @@ class Sections:
                 found[family, kind] = RulesetText(family, kind, text, tool)
             if "-legacy tables present" in text and f"{file}-legacy" not in self._paths:
                 self._note(f"{family}tables-legacy", f"the node has such tables, but no {file}-legacy-save.txt is here")
-        if not found and "nft" not in self._paths and not {"iptables", "iptables-nft"} & self._paths.keys():
-            self._note("iptables", "neither iptables-save.txt nor nft-list-ruleset.json among the files")
+        if not {"nft", "iptables", "iptables-nft", "iptables-legacy"} & self._paths.keys():
+            self._missing("iptables", "iptables-save.txt or nft-list-ruleset.json")
+        if self._complete:
+            known = {"iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy"}
+            self._sections += sorted(known - self._excused - set(self._sections))
         return tuple(found.values())
 
     def _guess_backend(self) -> str:
@@ -256,12 +301,6 @@ class Sections:
         return self._section(
             "counters", lambda: counters.parse(*(self._text(file) for file in files)), dict[str, int], {}
         )
-
-
-def _file_name(section: str) -> str:
-    from netdoctor.collect.saved.layout import SECTIONS
-
-    return SECTIONS[section][0]
 
 
 def _is_ip6(item: dict[str, Any]) -> bool:
