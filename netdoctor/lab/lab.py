@@ -151,7 +151,8 @@ class Lab:
 
     def words(self, where: str, argv: Sequence[str]) -> tuple[str, ...]:
         """Return the command that runs `argv` there, for those who start it themselves. Raises: LabError."""
-        return (*self._entry(where), self._tool(argv[0]), *argv[1:])
+        # nsenter forks to enter the pid namespace; what it started must not outlive it.
+        return (*self._entry(where), "setpriv", "--pdeathsig", "KILL", self._tool(argv[0]), *argv[1:])
 
     def run(
         self,
@@ -168,7 +169,7 @@ class Lab:
         Raises: LabError where it takes longer than `timeout` seconds, or where `check` and it fails.
         """
         words = self.words(where, argv)
-        said = " ".join(words[words.index(self._tool(argv[0])) :])
+        said = " ".join((self._tool(argv[0]), *argv[1:]))
         try:
             done = subprocess.run(
                 words, input=input, capture_output=True, text=True, errors="replace", timeout=timeout, check=False,

@@ -89,7 +89,7 @@ def keeper(name: str, inside: int | None = None) -> subprocess.Popen[bytes]:
     if inside is not None:
         entry = enter(inside, user=os.geteuid() != 0)
         return start((*entry, "unshare", *NAMESPACES, "sh", "-c", _PRIVATE + _UNTIL_KILLED, name))
-    for program in ("unshare", "nsenter", "mount", "ip", "bridge", "sysctl"):
+    for program in ("unshare", "nsenter", "setpriv", "mount", "ip", "bridge", "sysctl"):
         if shutil.which(program, path=environment()["PATH"]) is None:
             raise LabError(
                 f"cannot build namespaces: {program} is not installed", "netdoctor doctor says what to install"

@@ -10,27 +10,38 @@ from netdoctor.lab.topology import Bridge, Host, Pod, Server
 
 HOSTILE = "x'; touch /tmp/oops; '"
 POD = Pod(
-    name="web", namespace="shop", bridge="cni0", port="vetha", addresses=("10.0.0.2/24", "fd00::2/64"), gateways=("10.0.0.1",)
+    name="web",
+    namespace="shop",
+    bridge="cni0",
+    port="vetha",
+    addresses=("10.0.0.2/24", "fd00::2/64"),
+    gateways=("10.0.0.1",),
 )
 
 
 def words(script: str) -> list[str]:
     """What a shell makes of a script, without running a command of it."""
-    functions = "".join(f"{name}() {{ printf '%s\\n' {name} \"$@\"; }}\n" for name in ("ip", "bridge", "sysctl", "mkdir", "touch"))
+    functions = "".join(
+        f"{name}() {{ printf '%s\\n' {name} \"$@\"; }}\n" for name in ("ip", "bridge", "sysctl", "mkdir", "touch")
+    )
     shell = subprocess.run(["sh", "-c", functions + script], capture_output=True, text=True, check=True)
     return shell.stdout.splitlines()
 
 
 def test_a_hostile_name_stays_one_word() -> None:
     """A topology's values never become commands."""
-    host = Host(name="a", bridges=(Bridge(HOSTILE, (HOSTILE,), HOSTILE),), loopback=(HOSTILE,), sysctls={HOSTILE: HOSTILE})
+    host = Host(
+        name="a", bridges=(Bridge(HOSTILE, (HOSTILE,), HOSTILE),), loopback=(HOSTILE,), sysctls={HOSTILE: HOSTILE}
+    )
     said = words(build.furnish(host)) + words(build.uplink(HOSTILE, [HOSTILE], HOSTILE))
     assert "touch" not in said
     assert HOSTILE in said
 
 
 def test_a_hostile_command_or_route_stays_words() -> None:
-    said = words(build.finish(Host(name="a", routes=("10.0.0.0/8 via $(touch /tmp/oops)",), commands=(("ip", HOSTILE),))))
+    said = words(
+        build.finish(Host(name="a", routes=("10.0.0.0/8 via $(touch /tmp/oops)",), commands=(("ip", HOSTILE),)))
+    )
     assert "touch" not in said
     assert said[-2:] == ["ip", HOSTILE]
 

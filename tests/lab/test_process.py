@@ -32,7 +32,8 @@ from netdoctor.model.flow import Flow
 with Lab("two-pods") as lab:
     inodes = []
     for place in lab.places:
-        inodes += lab.run(place, ["readlink", "/proc/self/ns/net", "/proc/self/ns/mnt", "/proc/self/ns/pid"]).stdout.split()
+        words = ["readlink", *(f"/proc/self/ns/{kind}" for kind in ("net", "mnt", "pid"))]
+        inodes += lab.run(place, words).stdout.split()
     connects = lab.client(Flow(from_="shop/web-6c8", to="svc/shop/cart:http")).connects
     print(json.dumps({"namespaces": inodes, "connects": connects, "user": lab.user}), flush=True)
     exec(sys.argv[1])
@@ -41,7 +42,8 @@ with Lab("two-pods") as lab:
 
 def own(do: str, *arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*prefix, sys.executable, "-c", OWNER, do, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [*prefix, sys.executable, "-c", OWNER, do, *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}, cwd="/",
     )  # fmt: skip
 
@@ -86,7 +88,9 @@ def test_nothing_is_left_when_the_owner_is_killed() -> None:
     assert mounts == Path("/proc/self/mountinfo").read_text()
 
 
-@pytest.mark.parametrize("do", ["sys.exit(3)", "raise RuntimeError", "os._exit(1)", "os.kill(os.getpid(), 15)", "os.abort()"])
+@pytest.mark.parametrize(
+    "do", ["sys.exit(3)", "raise RuntimeError", "os._exit(1)", "os.kill(os.getpid(), 15)", "os.abort()"]
+)
 def test_nothing_is_left_however_the_owner_ends(do: str) -> None:
     owner = own(do)
     namespaces = report(owner)["namespaces"]
@@ -96,7 +100,9 @@ def test_nothing_is_left_however_the_owner_ends(do: str) -> None:
 
 
 def test_nothing_is_left_when_the_owner_dies_with_a_program_running_in_the_lab() -> None:
-    owner = own('print("x", flush=True); lab.run("node", ["sh", "-c", "trap : HUP INT TERM; sleep 61 & wait; sleep 62"])')
+    owner = own(
+        'print("x", flush=True); lab.run("node", ["sh", "-c", "trap : HUP INT TERM; sleep 61 & wait; sleep 62"])'
+    )
     namespaces = report(owner)["namespaces"]
     assert isinstance(namespaces, list)
     assert owner.stdout is not None
@@ -137,7 +143,17 @@ def test_an_ordinary_user_builds_the_same_lab_and_it_dies_with_its_owner() -> No
 
 
 def test_root_of_a_user_namespace_builds_the_same_lab() -> None:
-    prefix = ("unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
+    prefix = (
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--net",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "--kill-child",
+    )
     owner = own("pass", prefix=prefix)
     said = report(owner)
     owner.communicate()
@@ -145,7 +161,7 @@ def test_root_of_a_user_namespace_builds_the_same_lab() -> None:
 
 
 def test_where_the_kernel_allows_no_namespace_the_error_says_so() -> None:
-    limit = "echo 0 > /proc/sys/user/max_net_namespaces && exec \"$@\""
+    limit = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
     owner = own("pass", prefix=("unshare", "--user", "--map-root-user", "sh", "-c", limit, "sh"))
     last = owner.communicate()[1].strip().splitlines()[-1]
     assert "LabError: cannot build namespaces: unshare: unshare failed: No space left on device; run it as root" in last

@@ -37,7 +37,9 @@ def test_a_legacy_table_that_is_registered_and_empty_equals_one_that_is_not_regi
 
 
 def test_a_legacy_table_with_a_policy_is_not_empty() -> None:
-    registered = read(**{names("ip_tables"): "filter\n", "iptables_legacy_save": FILTER.replace("FORWARD ACCEPT", "FORWARD DROP")})
+    registered = read(
+        **{names("ip_tables"): "filter\n", "iptables_legacy_save": FILTER.replace("FORWARD ACCEPT", "FORWARD DROP")}
+    )
     assert read() != registered
 
 
@@ -56,7 +58,9 @@ def test_the_number_of_connections_moves_by_itself() -> None:
 
 def test_a_sysctl_of_one_interface_counts() -> None:
     reader = "sysctl__a__r_^net\\."
-    assert read(**{reader: "net.ipv4.conf.eth0.forwarding = 1\n"}) != read(**{reader: "net.ipv4.conf.eth0.forwarding = 0\n"})
+    assert read(**{reader: "net.ipv4.conf.eth0.forwarding = 1\n"}) != read(
+        **{reader: "net.ipv4.conf.eth0.forwarding = 0\n"}
+    )
 
 
 def test_what_a_bridge_learns_does_not_count_and_what_is_set_does() -> None:
@@ -71,4 +75,6 @@ def test_differences_name_the_part_and_the_line() -> None:
 
 
 def test_an_order_that_changed_is_a_difference() -> None:
-    assert ["~ filter: the order, or how often a line stands there"] == state.differences({"filter": "a\nb"}, {"filter": "b\na"})
+    assert ["~ filter: the order, or how often a line stands there"] == state.differences(
+        {"filter": "a\nb"}, {"filter": "b\na"}
+    )
