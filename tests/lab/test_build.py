@@ -64,14 +64,14 @@ def written(script: str) -> list[dict[str, object]]:
 
 def test_a_pod_leaves_the_result_that_libcni_caches() -> None:
     (cached,) = written(build.furnish(Host(name="a", pods=(POD,))))
-    assert ["cniCacheV1", "/run/netns/cni-00000000"] == [cached["kind"], cached["netns"]]
+    assert [cached["kind"], cached["netns"]] == ["cniCacheV1", "/run/netns/cni-00000000"]
     assert ["K8S_POD_NAME", "web"] in cached["cniArgs"]
 
 
 def test_a_container_leaves_the_state_that_docker_keeps() -> None:
     pod = Pod(name="app", port="vetha", addresses=("172.17.0.2/16",), container=True, servers=(Server(80),))
     config, host_config = written(build.furnish(Host(name="a", pods=(pod,))))
-    assert ["/app", {"NetworkMode": "default"}] == [config["Name"], host_config]
+    assert [config["Name"], host_config] == ["/app", {"NetworkMode": "default"}]
 
 
 def test_identities_are_the_same_on_every_run() -> None:

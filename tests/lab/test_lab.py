@@ -66,13 +66,13 @@ def test_packets_flow_on_the_healthy_node(two_pods: Lab, from_: str, to: str) ->
 
 def test_the_world_outside_does_not_know_the_way_to_pods(two_pods: Lab) -> None:
     result = two_pods.client(Flow(from_="outside", to="10.244.0.3:8080"))
-    assert ("no", "ENETUNREACH") == (result.connects, result.error)
+    assert (result.connects, result.error) == ("no", "ENETUNREACH")
 
 
 def test_a_service_is_called_by_its_caller_and_the_world_outside_by_the_node(two_pods: Lab) -> None:
     """The server says whom it saw: the pod itself, and the node that masquerades for it."""
     seen = [two_pods.client(Flow(from_=WEB, to=to, sport=41234)).peer for to in (SERVICE, OUTSIDE)]
-    assert ["10.244.0.2 41234", "192.0.2.10 41234"] == seen
+    assert seen == ["10.244.0.2 41234", "192.0.2.10 41234"]
 
 
 BREAKS = {
@@ -95,7 +95,7 @@ def test_what_breaks_the_node_stops_the_real_packet(two_pods: Lab, what: str) ->
     assert connects(two_pods, from_, to) == "yes"
     two_pods.run("node", command, check=True)
     result = two_pods.client(Flow(from_=from_, to=to), timeout=0.6)
-    assert ("no", "timeout") == (result.connects, result.error)
+    assert (result.connects, result.error) == ("no", "timeout")
 
 
 @pytest.mark.parametrize(
@@ -160,11 +160,11 @@ def test_the_state_is_the_same_after_traffic_and_different_after_a_change(two_po
     before = two_pods.state("node")
     connects(two_pods, WEB, SERVICE)
     connects(two_pods, CART, SERVICE)
-    assert [] == state.differences(before, two_pods.state("node"))
+    assert state.differences(before, two_pods.state("node")) == []
     two_pods.run("node", ["ip", "route", "add", "198.51.100.0/24", "via", "192.0.2.1"], check=True)
-    assert ["+ node routes: 198.51.100.0/24 via 192.0.2.1 dev eth0"] == state.differences(
-        before, two_pods.state("node")
-    )
+    assert state.differences(before, two_pods.state("node")) == [
+        "+ node routes: 198.51.100.0/24 via 192.0.2.1 dev eth0"
+    ]
 
 
 def test_ip_forward_off_and_on_again_is_not_as_it_was(build: Callable[..., Lab]) -> None:
@@ -212,7 +212,7 @@ def test_labs_side_by_side_do_not_collide() -> None:
             return lab.client(Flow(from_=WEB, to=SERVICE)).connects
 
     with ThreadPoolExecutor(4) as pool:
-        assert ["yes"] * 4 == list(pool.map(once, range(4)))
+        assert list(pool.map(once, range(4))) == ["yes"] * 4
 
 
 def test_a_lab_built_in_a_thread_outlives_it() -> None:

@@ -84,7 +84,7 @@ def test_nothing_is_left_when_the_owner_is_killed() -> None:
     assert len(holders(namespaces)) >= 4
     owner.send_signal(signal.SIGKILL)
     owner.communicate()
-    assert [] == gone(namespaces)
+    assert gone(namespaces) == []
     assert mounts == Path("/proc/self/mountinfo").read_text()
 
 
@@ -96,7 +96,7 @@ def test_nothing_is_left_however_the_owner_ends(do: str) -> None:
     namespaces = report(owner)["namespaces"]
     owner.communicate()
     assert isinstance(namespaces, list)
-    assert [] == gone(namespaces)
+    assert gone(namespaces) == []
 
 
 def test_nothing_is_left_when_the_owner_dies_with_a_program_running_in_the_lab() -> None:
@@ -110,7 +110,7 @@ def test_nothing_is_left_when_the_owner_dies_with_a_program_running_in_the_lab()
     time.sleep(0.2)
     owner.kill()
     owner.communicate()
-    assert [] == gone(namespaces)
+    assert gone(namespaces) == []
 
 
 def test_everything_has_ended_when_close_returns() -> None:
@@ -122,7 +122,7 @@ def test_everything_has_ended_when_close_returns() -> None:
     left = holders(namespaces)
     owner.kill()
     owner.communicate()
-    assert [] == left
+    assert left == []
 
 
 def unprivileged_python() -> str:
@@ -137,9 +137,9 @@ def test_an_ordinary_user_builds_the_same_lab_and_it_dies_with_its_owner() -> No
     said = report(owner)
     owner.kill()
     owner.communicate()
-    assert {"connects": "yes", "user": True} == {key: said.get(key, said) for key in ("connects", "user")}
+    assert {key: said.get(key, said) for key in ("connects", "user")} == {"connects": "yes", "user": True}
     assert isinstance(said["namespaces"], list)
-    assert [] == gone(said["namespaces"])
+    assert gone(said["namespaces"]) == []
 
 
 def test_root_of_a_user_namespace_builds_the_same_lab() -> None:
@@ -157,7 +157,7 @@ def test_root_of_a_user_namespace_builds_the_same_lab() -> None:
     owner = own("pass", prefix=prefix)
     said = report(owner)
     owner.communicate()
-    assert {"connects": "yes", "user": False} == {key: said.get(key, said) for key in ("connects", "user")}
+    assert {key: said.get(key, said) for key in ("connects", "user")} == {"connects": "yes", "user": False}
 
 
 def test_where_the_kernel_allows_no_namespace_the_error_says_so() -> None:

@@ -71,10 +71,10 @@ def test_what_a_bridge_learns_does_not_count_and_what_is_set_does() -> None:
 
 def test_differences_name_the_part_and_the_line() -> None:
     before, after = {"host routes": "a\nb", "host rules": "c"}, {"host routes": "a\nd", "host rules": "c"}
-    assert ["- host routes: b", "+ host routes: d"] == state.differences(before, after)
+    assert state.differences(before, after) == ["- host routes: b", "+ host routes: d"]
 
 
 def test_an_order_that_changed_is_a_difference() -> None:
-    assert ["~ filter: the order, or how often a line stands there"] == state.differences(
-        {"filter": "a\nb"}, {"filter": "b\na"}
-    )
+    assert state.differences({"filter": "a\nb"}, {"filter": "b\na"}) == [
+        "~ filter: the order, or how often a line stands there"
+    ]

@@ -57,4 +57,4 @@ def test_a_wire_to_nowhere_is_refused() -> None:
 def test_pods_are_named_with_their_namespace_and_containers_without() -> None:
     pod = Pod(name="web", namespace="shop", addresses=(), port="veth0")
     container = Pod(name="web", addresses=(), port="veth0", container=True)
-    assert ("shop/web", "web") == (pod_name(pod), pod_name(container))
+    assert (pod_name(pod), pod_name(container)) == ("shop/web", "web")
