@@ -1,0 +1,1 @@
+"""From findings to repairs: the proof on the model, what each costs, the script."""
