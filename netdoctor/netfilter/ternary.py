@@ -51,7 +51,7 @@ def all_of(answers: Iterable[Answer]) -> Answer:
         if answer is False:
             return False
         if isinstance(answer, Unknown):
-            unknown = unknown or answer
+            unknown = answer if unknown is None else unknown
         elif isinstance(answer, Chance):
             random = True
             probability *= answer.probability
@@ -67,7 +67,7 @@ def any_of(answers: Iterable[Answer]) -> Answer:
         if answer is True:
             return True
         if isinstance(answer, Unknown):
-            unknown = unknown or answer
+            unknown = answer if unknown is None else unknown
         elif isinstance(answer, Chance):
-            unknown = unknown or Unknown("random alternatives")
+            unknown = Unknown("random alternatives") if unknown is None else unknown
     return unknown if unknown is not None else False
