@@ -67,7 +67,8 @@ _DEVICES = (
 def owner(family: str, table: str, chain: str, rule_text: str | None = None, comment: str | None = None) -> str | None:
     """Return the program that made a rule, or a chain where `rule_text` is None; None where nothing tells.
 
-    `family`: "ip" or "ip6". `rule_text`: with or without `-A CHAIN`. The names are the programs' own: kube-proxy, docker, ufw, …
+    `family`: "ip" or "ip6". `rule_text`: with or without `-A CHAIN`.
+    The names are the programs' own: kube-proxy, docker, ufw, …
     """
     del family, table
     if comment is not None and comment.startswith(OURS):

@@ -100,7 +100,7 @@ class Extension:
         """Return the name of what is not modelled here, None where all is."""
         if not self.modelled:
             return self.name
-        unknown = [option.name for option in self.written if option.name not in self.options]
+        unknown = [str(option) for option in self.written if option.name not in self.options]
         return f"{self.name} {' '.join(unknown)}" if unknown else None
 
 
