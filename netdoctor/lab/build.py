@@ -36,6 +36,12 @@ def furnish(host: Host) -> str:
     return "\n".join(lines)
 
 
+def mac(host: str, dev: str) -> str:
+    """Return the MAC of a wire's end: locally administered, and the same on every run."""
+    digest = hashlib.sha256(f"{host} {dev}".encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (2, *digest[:5]))
+
+
 def uplink(dev: str, addresses: Iterable[str], bridge: str | None) -> str:
     """Return the script that gives a wire's end its addresses and its bridge."""
     master = f" master {quote(bridge)}" if bridge else ""

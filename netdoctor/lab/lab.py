@@ -114,7 +114,10 @@ class Lab:
         """A veth pair; the pid by which ip(8) finds the far namespace is that of this process's own pid namespace."""
         near, far = (self._pids[host] for host in wire.hosts)
         who = ("-U", "--preserve-credentials") if self.user else ()
-        words = ("ip", "link", "add", wire.devs[0], "type", "veth", "peer", "name", wire.devs[1], "netns", str(far))
+        one, other = (
+            ("name", dev, "address", build.mac(host, dev)) for host, dev in zip(wire.hosts, wire.devs, strict=True)
+        )
+        words = ("ip", "link", "add", *one, "type", "veth", "peer", *other, "netns", str(far))
         done = subprocess.run(
             ["nsenter", "-t", str(near), *who, "-n", *words], capture_output=True, text=True, timeout=30, check=False,
             env=process.environment(), stdin=subprocess.DEVNULL,
