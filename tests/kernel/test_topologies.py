@@ -143,7 +143,7 @@ def _cases() -> Iterator[ParameterSet]:
             yield pytest.param(what, "legacy", marks=marks)
 
 
-@pytest.mark.parametrize(("what", "backend"), _cases())
+@pytest.mark.parametrize(("what", "backend"), list(_cases()))
 def test_the_simulator_and_the_kernel_agree_on_what_is_broken(
     build: Callable[..., Lab], what: str, backend: Backend
 ) -> None:
