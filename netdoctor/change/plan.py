@@ -43,7 +43,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def id(self) -> str:
         """Eight hex digits over the finding and the operations: the same plan has the same name on every run."""
-        content = msgspec.json.encode((self.finding, self.option, self.operations))
+        content = msgspec.json.encode((self.finding, self.operations))
         return hashlib.sha256(content).hexdigest()[:8]
 
     def overlay(self, snapshot: Snapshot) -> Snapshot:

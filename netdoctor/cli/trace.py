@@ -81,7 +81,7 @@ def trace(
 
     simulator = Simulator(read_world(snapshots), outside_answers=outside == "answers", fresh=fresh)
     if flows is not None:
-        return _many(simulator, _lines(flows))
+        return _many(simulator, flow_lines(flows))
     assert from_ is not None
     assert to is not None
     flow = Flow(from_=from_, to=to, **fields)
@@ -103,7 +103,8 @@ def _status(answer: Trace) -> int:
     return status.OK if answer.connects in {"yes", "unknown"} else status.FINDINGS
 
 
-def _lines(path: str) -> Iterator[bytes]:
+def flow_lines(path: str) -> Iterator[bytes]:
+    """Yield the lines of a file of flows, of standard input for `-`. Raises: NetdoctorError."""
     if path == "-":
         yield from sys.stdin.buffer
         return
@@ -122,7 +123,7 @@ def _many(simulator: Simulator, lines: Iterable[bytes]) -> int:
             continue
         name: str | None = None
         try:
-            flow = _decode(line, number)
+            flow = decode_flow(line, number)
             name = flow.id
             answer = simulator.trace(flow)
         except NetdoctorError as error:
@@ -134,7 +135,8 @@ def _many(simulator: Simulator, lines: Iterable[bytes]) -> int:
     return status.worst(*statuses)
 
 
-def _decode(line: bytes, number: int) -> Flow:
+def decode_flow(line: bytes, number: int) -> Flow:
+    """Return the flow of one line. Raises: FlowError."""
     try:
         return msgspec.json.decode(line, type=Flow)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Plans as a POSIX shell script that a person can read, run, and take back. Knows nothing of how netdoctor applies them.
+"""Plans as a POSIX shell script that a person can read, run and take back. Knows nothing of how netdoctor applies one.
 
 Every word that comes from a snapshot is quoted for the shell; comments hold printable text on one line.
 """
@@ -19,6 +19,7 @@ from netdoctor.repair.options import sentence
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from netdoctor.change.operation import Operation as Change
     from netdoctor.change.plan import Operation
     from netdoctor.model.snapshot import Snapshot
     from netdoctor.repair.options import Option
@@ -152,7 +153,7 @@ def _found(operation: AddRule | DeleteRule) -> tuple[str, ...]:
     return tuple("-C" if word == "-D" and at == 4 else word for at, word in enumerate(command))
 
 
-def _tolerant(operation: Operation, entry: tuple[str, ...]) -> list[str]:
+def _tolerant(operation: Change, entry: tuple[str, ...]) -> list[str]:
     """The commands of an undo: what is gone already is no error."""
     lines = [shlex.join((*entry, *command)) for command in operation.commands()]
     if isinstance(operation, DeleteRule):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from netdoctor.netfilter.packet import format_address
 from netdoctor.simulate import device, neighbour, routing
 from netdoctor.simulate import frame as frames
+from netdoctor.simulate.fib import Key
 from netdoctor.simulate.hooks import At, pass_hook
 from netdoctor.simulate.run import Fate, Onward, Run
 from netdoctor.topology import wire
@@ -102,7 +103,7 @@ def _without_forwarding(run: Run, netns: Netns, bridge: Link, frame: Frame, wron
     packet = frame.packet
     if packet.family != 4 or wrong.verdict != "not-forwarded":
         return None
-    route = routing.output(run, netns, routing.Key(4, packet.dst, tos=packet.tos))
+    route = routing.output(run, netns, Key(4, packet.dst, tos=packet.tos))
     if isinstance(route, routing.NoRoute) or route.dev != bridge.name:
         return None
     if run.steps and not run.muted:
@@ -178,7 +179,9 @@ def _decide_own(run: Run, netns: Netns, bridge: Link, frame: Frame) -> Onward:
     if frames.is_group(packet.dst_mac):
         detail = f"{bridge.name}: a broadcast is flooded to every port, which is not modelled"
         run.step("bridge", netns, packet, action="unknown", note=detail)
-        return Fate("unknown", netns, bridge.name, packet, run.cause("unmodelled", netns, interface=bridge.name, detail=detail))
+        return Fate(
+            "unknown", netns, bridge.name, packet, run.cause("unmodelled", netns, interface=bridge.name, detail=detail)
+        )
     egress = _egress(netns, bridge, packet.dst_mac)
     if isinstance(egress, str):
         return _drop(run, netns, bridge, None, frame, egress, kind="neighbour")
@@ -202,7 +205,10 @@ def _static(netns: Netns, bridge: Link) -> dict[str, str]:
         found = {
             entry.mac: entry.dev
             for entry in netns.snapshot.fdb
-            if entry.dev in ports and entry.master == bridge.name and entry.state == "static" and "self" not in entry.flags
+            if entry.dev in ports
+            and entry.master == bridge.name
+            and entry.state == "static"
+            and "self" not in entry.flags
         }
         netns.cache[key] = found
     return found
@@ -268,7 +274,9 @@ def _vlan_in(run: Run, netns: Netns, bridge: Link, port: Link, frame: Frame) -> 
     if len(own) == 1 and not frame.tags and _one_vlan(netns, bridge, next(iter(own))):
         return None
     if not own and not frame.tags and netns.was_read("port_vlans"):
-        return _drop(run, netns, bridge, port, frame, f"port {port.name} of {bridge.name} has no VLAN for untagged frames")
+        return _drop(
+            run, netns, bridge, port, frame, f"port {port.name} of {bridge.name} has no VLAN for untagged frames"
+        )
     detail = f"{bridge.name} filters VLANs, which is not modelled"
     run.step("bridge", netns, frame.packet, action="unknown", note=detail)
     cause = run.cause("unmodelled", netns, interface=bridge.name, detail=detail)

@@ -23,15 +23,15 @@ def explain(run: Run, resolved: Resolved, end: Fate, first_step: int, wrong: str
     packet = end.packet
     refusal = f"{resolved.netns.name} {wrong}" if wrong else "the sender does not take it"
     reaction = "answers RST" if packet.proto == TCP else "drops it"
-    bridged = next(
-        (index for index in range(first_step, len(run.steps)) if _unasked(run, index)), None
-    )
+    bridged = next((index for index in range(first_step, len(run.steps)) if _unasked(run, index)), None)
     run.step("deliver", end.netns, packet, action="refuse", note=f"{wrong}; {reaction}" if wrong else reaction)
     reason = "NO_SOCKET" if packet.proto == TCP else "NO_SOCKET"
     translated = _unanswered(run)
     if translated is None:
         if packet.proto != TCP and packet.src != resolved.sent.dst:
-            detail = f"{refusal}: it was sent from {format_address(packet.family, packet.src)}, the address of its route"
+            detail = (
+                f"{refusal}: it was sent from {format_address(packet.family, packet.src)}, the address of its route"
+            )
             return run.cause("socket", end.netns, interface=end.interface, detail=detail, drop_reason=reason)
         return run.cause("conntrack", end.netns, interface=end.interface, detail=refusal, drop_reason=reason)
     netns, connection = translated
@@ -45,9 +45,17 @@ def explain(run: Run, resolved: Resolved, end: Fate, first_step: int, wrong: str
             f"translated back, and {refusal}"
         )
         return run.cause(
-            "nat-bypassed", netns, interface=step.in_ or step.out, sysctl=sysctl, detail=detail, drop_reason=reason, step=bridged
+            "nat-bypassed",
+            netns,
+            interface=step.in_ or step.out,
+            sysctl=sysctl,
+            detail=detail,
+            drop_reason=reason,
+            step=bridged,
         )
-    detail = f"the answer does not come back through {netns.name}, which translated the {what} of the request: {refusal}"
+    detail = (
+        f"the answer does not come back through {netns.name}, which translated the {what} of the request: {refusal}"
+    )
     return run.cause("nat-bypassed", netns, detail=detail, drop_reason=reason, interface=None)
 
 

@@ -110,7 +110,9 @@ def _merge(leaves: list[Leaf[_T]], depth: int, key: Callable[[_T], Hashable]) ->
         weights = fork.weights
         return _together(
             [
-                Share(None if share.probability is None else share.probability * weights[way], share.value, share.assumed)
+                Share(
+                    None if share.probability is None else share.probability * weights[way], share.value, share.assumed
+                )
                 for way, shares in merged.items()
                 for share in shares
             ],

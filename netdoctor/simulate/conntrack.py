@@ -138,8 +138,8 @@ class Conntrack:
             if connection is None:
                 packet.ctstate = "INVALID"
                 return "no connection that it belongs to"
-            found = connection, "ORIGINAL"
-        return _update(packet, *found)
+            found = (connection, "ORIGINAL")
+        return _update(packet, found[0], found[1])
 
     def _new(self, packet: Packet, zone: int, template: CtTemplate | None) -> Connection | None:
         if packet.proto == TCP:

@@ -64,7 +64,13 @@ def _to_socket(run: Run, netns: Netns, dev: str, packet: Packet) -> Fate:
     note = f"nobody listens on {where}/{protocol(packet)}" + (f"; {near}" if near else "")
     run.step("deliver", netns, packet, action="refuse", note=note)
     cause = run.cause("socket", netns, interface=dev, detail=note, drop_reason="NO_SOCKET")
-    kind = "tcp-reset" if packet.proto == TCP else "icmp-port-unreachable" if packet.family == 4 else "icmp6-port-unreachable"
+    kind = (
+        "tcp-reset"
+        if packet.proto == TCP
+        else "icmp-port-unreachable"
+        if packet.family == 4
+        else "icmp6-port-unreachable"
+    )
     return Fate("refused", netns, dev, packet, cause, answer=Answer(kind, netns, dev))
 
 
@@ -76,7 +82,11 @@ def _socket_text(socket: Socket) -> str:
 def _nearly(netns: Netns, packet: Packet) -> str:
     """What listens on the port, but not for this packet: the usual mistake."""
     for socket in netns.snapshot.sockets:
-        if socket.port == packet.dport and socket.proto == protocol(packet) and (socket.proto == "udp" or socket.state == "LISTEN"):
+        if (
+            socket.port == packet.dport
+            and socket.proto == protocol(packet)
+            and (socket.proto == "udp" or socket.state == "LISTEN")
+        ):
             return f"{socket.program or 'a process'} listens on {_socket_text(socket)} only"
     return ""
 
@@ -101,7 +111,7 @@ def discover(run: Run, netns: Netns, link: Link, station: Station, asker: int, h
 def _through(run: Run, netns: Netns, link: Link, packet: Packet, mac: str | None) -> Fate:
     packet.out_dev = link.name
     for hook in ("OUTPUT", "POSTROUTING"):
-        fate = pass_hook(At(run, netns, hook, packet))  # type: ignore[arg-type]
+        fate = pass_hook(At(run, netns, hook, packet))
         if fate is not None:
             return fate
     packet.src_mac, packet.dst_mac = link.mac, mac

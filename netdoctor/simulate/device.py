@@ -89,7 +89,13 @@ def _macvlan(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
     if link.kind in ("ipvlan", "ipvtap") and (link.macvlan is None or link.macvlan.mode != "l2"):
         detail = f"{link.name}: an ipvlan in layer-3 mode is not modelled"
         run.step("transmit", netns, frame.packet, action="unknown", note=detail)
-        return Fate("unknown", netns, link.name, frame.packet, run.cause("unmodelled", netns, interface=link.name, detail=detail))
+        return Fate(
+            "unknown",
+            netns,
+            link.name,
+            frame.packet,
+            run.cause("unmodelled", netns, interface=link.name, detail=detail),
+        )
     _cross(frame, netns, lower[0])
     if link.macvlan is not None and link.macvlan.mode in ("bridge", "l2"):
         for sibling in wire.children(*lower):
@@ -101,7 +107,8 @@ def _macvlan(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
 
 def receive(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
     """A frame arrives at a device: a bridge port, one with VLANs or macvlans on it, or one that speaks IP itself."""
-    from netdoctor.simulate import bridge, receive as reception
+    from netdoctor.simulate import bridge
+    from netdoctor.simulate import receive as reception
 
     packet = frame.packet
     if netns.bridge_of(link) is not None:
@@ -152,17 +159,30 @@ def leave(run: Run, netns: Netns, link: Link, frame: Frame, how: str) -> Fate:
     if how == "unmodelled":
         detail = f"{link.name}: a device of kind {link.kind} is not modelled"
         run.step("transmit", netns, packet, action="unknown", note=detail)
-        return Fate("unknown", netns, frame.dev, packet, run.cause("unmodelled", netns, interface=link.name, detail=detail))
+        return Fate(
+            "unknown", netns, frame.dev, packet, run.cause("unmodelled", netns, interface=link.name, detail=detail)
+        )
     if how == "tunnel":
         detail = f"{link.name}: a {link.kind} tunnel is not modelled"
         run.step("transmit", netns, packet, action="unknown", note=detail)
-        return Fate("unknown", netns, frame.dev, packet, run.cause("unmodelled", netns, interface=link.name, detail=detail))
+        return Fate(
+            "unknown", netns, frame.dev, packet, run.cause("unmodelled", netns, interface=link.name, detail=detail)
+        )
     home = is_uplink(netns, link)
     note = f"leaves by {link.name}{towards}"
     if not home:
         note += ": the namespace at the other end was not read"
     run.step("transmit", netns, packet, action="leave", note=note)
-    return Fate("left", netns, frame.dev, packet, next_hop=frame.next_hop, leaves_home=home, exit=(netns, link), sender=frame.sender)
+    return Fate(
+        "left",
+        netns,
+        frame.dev,
+        packet,
+        next_hop=frame.next_hop,
+        leaves_home=home,
+        exit=(netns, link),
+        sender=frame.sender,
+    )
 
 
 def is_uplink(netns: Netns, link: Link) -> bool:
@@ -179,9 +199,15 @@ def is_uplink(netns: Netns, link: Link) -> bool:
     ports = netns.bridge_ports(link.master) if link.master is not None else ()
     for carrier in carriers:
         routed = any(
-            hop.dev == carrier.name for route in netns.snapshot.routes for hop in route.nexthops if route.dst in ("0.0.0.0/0", "::/0")
+            hop.dev == carrier.name
+            for route in netns.snapshot.routes
+            for hop in route.nexthops
+            if route.dst in ("0.0.0.0/0", "::/0")
         )
-        subnet = any(entry.prefixlen < (32 if entry.family == "ip" else 128) and entry.scope == "global" for entry in carrier.addresses)
+        subnet = any(
+            entry.prefixlen < (32 if entry.family == "ip" else 128) and entry.scope == "global"
+            for entry in carrier.addresses
+        )
         if routed or (subnet and not ports):
             return True
     return False

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from netdoctor.model.flow import Flow
     from netdoctor.netfilter.packet import Packet
-    from netdoctor.simulate.choices import Choices, Share
+    from netdoctor.simulate.choices import Choices
     from netdoctor.simulate.flows import Resolved
     from netdoctor.simulate.trace import Connects
     from netdoctor.topology.world import World
@@ -155,8 +155,12 @@ def _left(run: Run, resolved: Resolved, fate: Fate, outcome: Outcome) -> Outcome
     senders = {fate.netns.name} | ({fate.sender.name} if fate.sender is not None else set())
     owners = [owner.name for owner in run.world.owners(packet.family, packet.src)]
     if not senders & set(owners):
-        detail = f"the outside has no way back to {source}: it is no address of {fate.netns.name}, and nothing translated it"
-        cause = run.cause("route", fate.netns, interface=fate.interface, detail=detail, family=family_name(packet.family))
+        detail = (
+            f"the outside has no way back to {source}: it is no address of {fate.netns.name}, and nothing translated it"
+        )
+        cause = run.cause(
+            "route", fate.netns, interface=fate.interface, detail=detail, family=family_name(packet.family)
+        )
         lost = Reply("unreachable", None, matches_flow=False, cause=cause, error=None, steps=())
         return msgspec.structs.replace(outcome, reply=lost, connects="no")
     run.assume(f"{format_address(packet.family, packet.dst)} answers: it is outside the snapshot")
@@ -182,9 +186,7 @@ def _answered(run: Run, resolved: Resolved, fate: Fate, outcome: Outcome, first:
         cause = bypass.explain(run, resolved, end, there, wrong)
     elif matches:
         run.step("deliver", end.netns, end.packet, action="accept", note="the sender takes the answer")
-    answer = Reply(
-        end.verdict, end.final(), matches, cause, _reply_error(end), tuple(run.steps[there:])
-    )
+    answer = Reply(end.verdict, end.final(), matches, cause, _reply_error(end), tuple(run.steps[there:]))
     outcome = msgspec.structs.replace(outcome, reply=answer)
     if end.verdict == "unknown" or (end.verdict == "left" and resolved.local):
         return msgspec.structs.replace(outcome, connects="unknown")
@@ -225,7 +227,10 @@ def _accepts(run: Run, resolved: Resolved, end: Fate) -> tuple[bool, str]:
     if (back.src, back.sport) != (sent.dst, sent.dport):
         return False, f"expects {expected}, got {got}"
     if (back.dst, back.dport) != (sent.src, sent.sport) or (back.icmp_id != sent.icmp_id):
-        return False, f"it is for {with_port(back.family, back.dst, back.dport)}, not for {with_port(sent.family, sent.src, sent.sport)}"
+        return (
+            False,
+            f"it is for {with_port(back.family, back.dst, back.dport)}, not for {with_port(sent.family, sent.src, sent.sport)}",
+        )
     return True, ""
 
 

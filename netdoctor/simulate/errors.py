@@ -18,7 +18,7 @@ from netdoctor.topology.addresses import is_multicast
 
 if TYPE_CHECKING:
     from netdoctor.simulate.flows import Resolved
-    from netdoctor.simulate.run import Answer, Fate, Run
+    from netdoctor.simulate.run import Answer, Fate, Onward, Run
 
 # name: type, code, errno, whether a connected UDP socket is told (icmp_err_convert[].fatal)
 ICMP_NAMES: dict[str, tuple[int, int, str, bool]] = {
@@ -95,7 +95,7 @@ def _tell(run: Run, resolved: Resolved, fate: Fate, answer: Answer) -> SenderErr
     return SenderError("reset" if kind == "reset" else "icmp", name, origin, reaches, errno)
 
 
-def _start(run: Run, fate: Fate, answer: Answer, back: Packet, kind: str) -> object:
+def _start(run: Run, fate: Fate, answer: Answer, back: Packet, kind: str) -> Onward:
     """Where the error sets out: from the namespace itself, or straight out of the bridge port (nf_send_reset)."""
     offending = fate.packet
     port = answer.netns.link(offending.phys_in) if answer.bridge is not None else None

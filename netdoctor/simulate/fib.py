@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 LOCAL, MAIN, DEFAULT = 255, 254, 253
 
-ERRORS = {"unreachable": "EHOSTUNREACH", "prohibit": "EACCES", "blackhole": "EINVAL", "throw": "EAGAIN", "nat": "EINVAL"}
+ERRORS = {
+    "unreachable": "EHOSTUNREACH",
+    "prohibit": "EACCES",
+    "blackhole": "EINVAL",
+    "throw": "EAGAIN",
+    "nat": "EINVAL",
+}
 SCOPES = {"global": 0, "universe": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255}
 
 
@@ -82,7 +88,11 @@ NO_ROUTE = Found("ENETUNREACH")
 
 def route_text(route: Route, way: Nexthop | None = None) -> str:
     """Return a route as `ip route` prints it, without what decides nothing here."""
-    dst = "default" if route.dst in ("0.0.0.0/0", "::/0") else route.dst.removesuffix("/32" if ":" not in route.dst else "/128")
+    dst = (
+        "default"
+        if route.dst in ("0.0.0.0/0", "::/0")
+        else route.dst.removesuffix("/32" if ":" not in route.dst else "/128")
+    )
     words = [dst] if route.type == "unicast" else [route.type, dst]
     for hop in route.nexthops if way is None else (way,):
         if len(route.nexthops) > 1 and way is None:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 OUTSIDE = {4: "203.0.113.1", 6: "2001:db8:ffff::1"}  # RFC 5737, RFC 3849: nobody's
 _NUMBERS = {"tcp": TCP, "udp": UDP, "icmp": ICMP, "icmpv6": ICMPV6, "sctp": SCTP}
 _SIZES = {(4, TCP): 60, (4, UDP): 29, (4, ICMP): 84, (6, TCP): 80, (6, UDP): 49, (6, ICMPV6): 104}
-_ADDRESS = re.compile(r"\[(?P<six>[0-9A-Fa-f:.%a-z]+)\](?::(?P<port6>\d+))?\Z|(?P<four>\d+\.\d+\.\d+\.\d+)(?::(?P<port4>\d+))?\Z")
+_ADDRESS = re.compile(
+    r"\[(?P<six>[0-9A-Fa-f:.%a-z]+)\](?::(?P<port6>\d+))?\Z|(?P<four>\d+\.\d+\.\d+\.\d+)(?::(?P<port4>\d+))?\Z"
+)
 _DEFAULT_PORT = 40000
 _HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+\.?\Z")
 
@@ -111,7 +113,9 @@ def resolve(world: World, flow: Flow) -> Resolved:
     family, destination, port, proto_name = _destination(world, flow, target)
     proto = _protocol(flow, proto_name, port, family)
     if proto in (TCP, UDP, SCTP) and port is None:
-        raise FlowError(f"flow to {printable(flow.to)}: {proto_name or flow.proto} needs a port", "write ADDRESS:PORT or give dport")
+        raise FlowError(
+            f"flow to {printable(flow.to)}: {proto_name or flow.proto} needs a port", "write ADDRESS:PORT or give dport"
+        )
     netns, local, src, in_dev = _origin(world, flow, family)
     if src is None and flow.src is not None:
         src = _address_of(flow.src, family, "src")
@@ -158,7 +162,9 @@ def _workload_address(world: World, name: str) -> str | None:
     for snapshot in world.snapshots.values():
         for workload in snapshot.workloads:
             full = f"{workload.pod_namespace}/{workload.pod}"
-            if workload.addresses and (name in (workload.name, full, workload.pod) or (len(name) > 11 and workload.id.startswith(name))):
+            if workload.addresses and (
+                name in (workload.name, full, workload.pod) or (len(name) > 11 and workload.id.startswith(name))
+            ):
                 return workload.addresses[0].partition("/")[0]
     return None
 
@@ -174,7 +180,9 @@ def primary_address(netns: Netns, family: Family | None = None) -> tuple[Family,
             own, value = address(entry.address)
             if (family is not None and own != family) or is_loopback(own, value) or entry.scope == "host":
                 continue
-            score = (4 if link.name in defaults else 0) + (2 if own == 4 else 0) + (0 if is_link_local(own, value) else 8)
+            score = (
+                (4 if link.name in defaults else 0) + (2 if own == 4 else 0) + (0 if is_link_local(own, value) else 8)
+            )
             score = score * 2 + ("secondary" not in entry.flags)
             if best is None or score > best[0]:
                 best = (score, (own, value))
@@ -188,12 +196,14 @@ def _service(world: World, flow: Flow, target: Target) -> tuple[Family, int, int
     found = []
     for netns in world.namespaces.values():
         for ruleset in netns.rulesets.values():
-            found += [s for s in services(ruleset) if (s.namespace, s.name) == target.service and s.vip is not None]
+            found += [s for s in services(ruleset) if (s.namespace, s.name) == target.service and s.address]
     wanted = flow.dport if flow.dport is not None else target.port
     fitting = [
-        s for s in found if (wanted is None or s.port == wanted) and (target.port_name is None or s.port_name == target.port_name)
+        s
+        for s in found
+        if (wanted is None or s.port == wanted) and (target.port_name is None or s.port_name == target.port_name)
     ]
-    fitting = list({(s.vip, s.port, s.proto): s for s in fitting}.values())
+    fitting = list({(s.address, s.port, s.proto): s for s in fitting}.values())
     label = "svc/" + "/".join(target.service)
     if not fitting:
         ports = ", ".join(sorted({f"{s.port_name or s.port}" for s in found}))
@@ -202,8 +212,10 @@ def _service(world: World, flow: Flow, target: Target) -> tuple[Family, int, int
     first = fitting[0]
     if len({(s.port, s.proto) for s in fitting}) > 1:
         ports = ", ".join(sorted({f"{s.port_name or s.port}" for s in fitting}))
-        raise FlowError(f"service {printable(label)} has several ports: {printable(ports)}", f"write {printable(label)}:PORT")
-    family, value = address(first.vip)
+        raise FlowError(
+            f"service {printable(label)} has several ports: {printable(ports)}", f"write {printable(label)}:PORT"
+        )
+    family, value = address(first.address)
     return family, value, first.port, flow.proto or first.proto
 
 
@@ -213,7 +225,9 @@ def _protocol(flow: Flow, name: str | None, port: int | None, family: Family) ->
         return TCP if port is not None else ICMP if family == 4 else ICMPV6
     number = _NUMBERS.get(chosen)
     if number is None:
-        raise FlowError(f"flow to {printable(flow.to)}: protocol {printable(chosen)!r} is none of {', '.join(_NUMBERS)}")
+        raise FlowError(
+            f"flow to {printable(flow.to)}: protocol {printable(chosen)!r} is none of {', '.join(_NUMBERS)}"
+        )
     if number in (ICMP, ICMPV6):
         return ICMP if family == 4 else ICMPV6
     return number
@@ -266,7 +280,9 @@ def _from_outside(netns: Netns, flow: Flow, family: Family, src: str) -> tuple[N
 def _address_of(text: str, family: Family, what: str) -> int:
     bare = _bare_address(text)
     if bare is None:
-        raise FlowError(f"{what} {printable(text)!r} is not an address: DNS names are not looked up", "write the address")
+        raise FlowError(
+            f"{what} {printable(text)!r} is not an address: DNS names are not looked up", "write the address"
+        )
     own, value = address(bare)
     if own != family:
         raise FlowError(f"{what} {printable(text)} and the destination are of different families")

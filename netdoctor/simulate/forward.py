@@ -52,7 +52,15 @@ def _forbidden6(run: Run, netns: Netns, link: Link, frame: Frame) -> Fate | None
         sysctl = "net.ipv6.conf.all.forwarding"
         detail = f"{format_address(6, packet.dst)} is not an address of this namespace, and {sysctl} is 0"
         run.step("route", netns, packet, action="drop", note=detail, hook="forward")
-        cause = run.cause("sysctl", netns, interface=link.name, detail=detail, sysctl=sysctl, family="ip6", drop_reason="IP_INADDRERRORS")
+        cause = run.cause(
+            "sysctl",
+            netns,
+            interface=link.name,
+            detail=detail,
+            sysctl=sysctl,
+            family="ip6",
+            drop_reason="IP_INADDRERRORS",
+        )
         return Fate("not-forwarded", netns, link.name, packet, cause)
     if packet.src == 0 or is_multicast(6, packet.src) or is_loopback(6, packet.src):
         detail = f"source {format_address(6, packet.src)} is not forwarded"

@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from netdoctor.netfilter.effect import CtTemplate, NoTrack
 from netdoctor.simulate import nat, native, tables
 from netdoctor.simulate.conntrack import Conntrack
 from netdoctor.simulate.run import Fate
@@ -21,6 +20,7 @@ from netdoctor.simulate.surroundings import Here
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from netdoctor.netfilter.effect import CtTemplate
     from netdoctor.netfilter.packet import Hook, Packet
     from netdoctor.simulate.routing import Route
     from netdoctor.simulate.run import Run
@@ -53,18 +53,13 @@ class At:
         return Here(self.run, self.netns, self.hook, table)
 
 
-Reroute = "Callable[[At, str], Fate | None]"
-
-
 def pass_hook(at: At, after: Callable[[At, str, Packet], Fate | None] | None = None) -> Fate | None:
     """Take a packet through one hook (nf_hook_slow). Returns how it ended there, None where it goes on.
 
     `after` is called with the packet as it was before each table: in OUTPUT a change makes the kernel route again.
     """
     template: CtTemplate | None = None
-    steps: list[tuple[int, int, What | native.BaseChain]] = [
-        (priority, 1, what) for priority, what in ORDER[at.hook]
-    ]
+    steps: list[tuple[int, int, What | native.BaseChain]] = [(priority, 1, what) for priority, what in ORDER[at.hook]]
     steps += [(chain.priority, 1, chain) for chain in native.base_chains(at.netns, at.packet.family, at.hook)]
     for _, _, what in sorted(steps, key=lambda step: step[0]):
         before = at.packet.clone() if after is not None else at.packet
@@ -94,18 +89,38 @@ def conntrack_of(run: Run, netns: Netns) -> Conntrack:
     return found
 
 
+# Words of a ruleset that make the kernel track connections: the nat table, and every match and target that needs them.
+_TRACKING = (
+    "*nat",
+    "conntrack",
+    "-m state",
+    "CONNMARK",
+    "connmark",
+    "-j CT",
+    "connlimit",
+    "connbytes",
+    "SYNPROXY",
+    "helper",
+)
+_TRACKING_NATIVE = ('"ct"', '"type": "nat"', '"type":"nat"')
+
+
+def _mentions(text: str, words: tuple[str, ...]) -> bool:
+    return any(word in text for word in words)
+
+
 def tracks(netns: Netns, family: int) -> bool:
     """Return whether connections are tracked here: only where a rule asked for it (nf_ct_netns_get)."""
     key = f"tracks{family}"
     known: bool | None = netns.cache.get(key)
     if known is None:
         name = "ip" if family == 4 else "ip6"
-        known = any(
-            text.family == name
-            and any(word in text.text for word in ("*nat", "conntrack", "-m state", "CONNMARK", "connmark", "-j CT", "NOTRACK", "ctstate", "connlimit", "connbytes", "SYNPROXY", "CLUSTERIP", "helper"))
-            for text in netns.snapshot.rulesets
-        ) or (netns.snapshot.nft is not None and netns.snapshot.nft.json is not None and any(word in netns.snapshot.nft.json for word in ('"ct"', '"type": "nat"', '"type":"nat"')))
-        known = known or bool(netns.snapshot.conntrack)
+        native = None if netns.snapshot.nft is None else netns.snapshot.nft.json
+        known = (
+            bool(netns.snapshot.conntrack)
+            or any(text.family == name and _mentions(text.text, _TRACKING) for text in netns.snapshot.rulesets)
+            or (native is not None and _mentions(native, _TRACKING_NATIVE))
+        )
         netns.cache[key] = known
     return known
 
@@ -119,7 +134,7 @@ def _conntrack(at: At, template: CtTemplate | None) -> Fate | None:
     wrong = conntrack_of(run, at.netns).track(packet, template)
     if packet.connection is not None:
         run.passed.setdefault(at.netns.name, set()).add(id(packet.connection))
-    if packet.ctstate != "UNTRACKED":
+    if packet.connection is not None or wrong is not None:
         run.step("conntrack", at.netns, packet, hook=at.hook, action=packet.ctstate, note=wrong)
     return None
 
@@ -129,8 +144,3 @@ def _confirm(at: At) -> Fate | None:
     if connection is not None and not connection.confirmed and at.packet.ctstate in ("NEW", "RELATED"):
         conntrack_of(at.run, at.netns).confirm(connection)
     return None
-
-
-def is_template(effect: object) -> bool:
-    """Return whether an effect of the raw table speaks about the connection to be made."""
-    return isinstance(effect, CtTemplate | NoTrack)

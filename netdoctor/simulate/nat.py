@@ -68,7 +68,15 @@ def _bind(at: At, connection: Connection, manip: Manip) -> Fate | None:
             chosen = _range(at, result.effect)
             if chosen is None:
                 cause = at.run.cause("rule", at.netns, drop_reason="NETFILTER_DROP", detail="no address to translate to", **result.where)  # fmt: skip
-                return Fate("dropped", at.netns, at.packet.in_dev or at.packet.out_dev, at.packet, cause, errno="EPERM", silent=True)
+                return Fate(
+                    "dropped",
+                    at.netns,
+                    at.packet.in_dev or at.packet.out_dev,
+                    at.packet,
+                    cause,
+                    errno="EPERM",
+                    silent=True,
+                )
             _setup(at, connection, manip, chosen)
             return None
         if not isinstance(result.effect, Accept):
@@ -228,12 +236,18 @@ def jhash2(words: list[int], initial: int) -> int:
     rest = list(words)
     while len(rest) > 3:
         a, b, c = (a + rest[0]) & bits, (b + rest[1]) & bits, (c + rest[2]) & bits
-        a = ((a - c) & bits) ^ rol(c, 4); c = (c + b) & bits  # noqa: E702
-        b = ((b - a) & bits) ^ rol(a, 6); a = (a + c) & bits  # noqa: E702
-        c = ((c - b) & bits) ^ rol(b, 8); b = (b + a) & bits  # noqa: E702
-        a = ((a - c) & bits) ^ rol(c, 16); c = (c + b) & bits  # noqa: E702
-        b = ((b - a) & bits) ^ rol(a, 19); a = (a + c) & bits  # noqa: E702
-        c = ((c - b) & bits) ^ rol(b, 4); b = (b + a) & bits  # noqa: E702
+        a = ((a - c) & bits) ^ rol(c, 4)
+        c = (c + b) & bits
+        b = ((b - a) & bits) ^ rol(a, 6)
+        a = (a + c) & bits
+        c = ((c - b) & bits) ^ rol(b, 8)
+        b = (b + a) & bits
+        a = ((a - c) & bits) ^ rol(c, 16)
+        c = (c + b) & bits
+        b = ((b - a) & bits) ^ rol(a, 19)
+        a = (a + c) & bits
+        c = ((c - b) & bits) ^ rol(b, 4)
+        b = (b + a) & bits
         rest = rest[3:]
     if not rest:
         return c
@@ -262,21 +276,19 @@ def _with_port(
     assert callable(used)
     if range_.base_port is not None and port is not None:
         start = (port - range_.base_port) % (last - first + 1)
-    elif manip == "dst" and not range_.random:
+    elif (manip == "dst" and not range_.random) or first == last:
         start = 0
+    elif manip == "src":
+        return replace(chosen, sport=None), (first, last)
     else:
-        if first == last:
-            start = 0
-        elif manip == "src":
-            return replace(chosen, sport=None), (first, last)
-        else:
-            return replace(chosen, dport=None), (first, last)
+        return replace(chosen, dport=None), (first, last)
     for offset in range(min(last - first + 1, 128)):
         number = first + (start + offset) % (last - first + 1)
         candidate = replace(chosen, sport=number) if manip == "src" else replace(chosen, dport=number)
         if not used(candidate):
             return candidate, None
-    return replace(chosen, **{"sport" if manip == "src" else "dport": first + start}), None
+    number = first + start
+    return replace(chosen, sport=number) if manip == "src" else replace(chosen, dport=number), None
 
 
 def _ephemeral(port: int | None) -> tuple[int, int]:

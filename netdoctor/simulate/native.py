@@ -45,7 +45,8 @@ def _survey(json_text: str) -> tuple[BaseChain, ...]:
 
     survey = nft.tables(json_text)
     return tuple(
-        BaseChain(c.family, c.table, c.name, c.hook.upper(), c.priority, c.policy, c.is_trivial) for c in survey.base_chains
+        BaseChain(c.family, c.table, c.name, c.hook.upper(), c.priority, c.policy, c.is_trivial)
+        for c in survey.base_chains
     )
 
 

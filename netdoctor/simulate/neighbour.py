@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netdoctor.netfilter.packet import ICMPV6, Packet, family_name, format_address
+from netdoctor.netfilter.packet import ICMPV6, Packet, family_name
 from netdoctor.simulate import frame as frames
 from netdoctor.simulate import routing, source
-from netdoctor.simulate.fib import SCOPES
+from netdoctor.simulate.fib import SCOPES, Key
 from netdoctor.simulate.run import Answer, Fate, Run
 from netdoctor.topology import wire
 from netdoctor.topology.addresses import is_link_local, mask
@@ -119,9 +119,7 @@ def _why_nobody(netns: Netns, link: Link, frame: Frame) -> str:
     return ""
 
 
-def _answers(
-    run: Run, netns: Netns, link: Link, station: Station, packet: Packet, family: Family, hop: int
-) -> bool:
+def _answers(run: Run, netns: Netns, link: Link, station: Station, packet: Packet, family: Family, hop: int) -> bool:
     if family == 6:
         return _answers6(run, netns, link, station, hop)
     return _answers4(run, netns, link, station, packet, hop)
@@ -186,7 +184,7 @@ def _filtered(run: Run, netns: Netns, dev: Link, hop: int, sender: int) -> bool:
     """arp_filter: answer only where the way back to the asker is by this interface."""
     if not (netns.conf(4, "all", "arp_filter", 0) or netns.conf(4, dev.name, "arp_filter", 0)):
         return False
-    back = routing.output(run, netns, routing.Key(4, sender, hop))
+    back = routing.output(run, netns, Key(4, sender, hop))
     return isinstance(back, routing.NoRoute) or back.dev != dev.name
 
 

@@ -33,7 +33,9 @@ def output(run: Run, netns: Netns, route: Route, frame: Frame) -> Onward:
     link = netns.link(route.dev)
     if link is None:
         detail = f"interface {route.dev} is not in the snapshot"
-        return Fate("unknown", netns, route.dev, packet, run.cause("unmodelled", netns, interface=route.dev, detail=detail))
+        return Fate(
+            "unknown", netns, route.dev, packet, run.cause("unmodelled", netns, interface=route.dev, detail=detail)
+        )
     if link.link_type == "loopback":
         frame.looped = route
         frame.next_hop = None

@@ -82,7 +82,9 @@ def output(run: Run, netns: Netns, key: Key, *, any_source: bool = False) -> Rou
         return Route("local", _loopback(netns, found), None, src, found.text())
     dev = way.dev or "lo"
     if is_loopback(4, key.src) and not _is_loopback_device(netns, dev) and not _either(netns, dev, "route_localnet"):
-        return NoRoute("EINVAL", found, f"source {format_address(4, key.src)} may not leave by {dev}: route_localnet is 0")
+        return NoRoute(
+            "EINVAL", found, f"source {format_address(4, key.src)} may not leave by {dev}: route_localnet is 0"
+        )
     gateway = _gateway(way)
     src = key.src
     if not src:  # fib_result_prefsrc
@@ -93,7 +95,13 @@ def output(run: Run, netns: Netns, key: Key, *, any_source: bool = False) -> Rou
 
 
 def _output6(run: Run, netns: Netns, key: Key) -> Route | NoRoute:
-    if key.src and not _is_local(netns, 6, key.src) and key.iif == "lo" and key.oif is None and is_multicast(6, key.src):
+    if (
+        key.src
+        and not _is_local(netns, 6, key.src)
+        and key.iif == "lo"
+        and key.oif is None
+        and is_multicast(6, key.src)
+    ):
         return NoRoute("EINVAL", None, f"{format_address(6, key.src)} cannot be a source")
     found = fib(netns, 6).lookup(run, key)
     if found.errno is not None:
@@ -183,7 +191,9 @@ def _arrive4(run: Run, netns: Netns, packet: Packet, dev: str) -> Route | Fate:
     src, dst = packet.src, packet.dst
     localnet = _either(netns, dev, "route_localnet")
     if is_multicast(4, src) or src == 0xFFFFFFFF or (src >> 24 == 0 and src != 0):
-        return _martian(run, netns, packet, dev, "source", "INVALID_SOURCE" if is_multicast(4, src) else "IP_INVALID_SOURCE")
+        return _martian(
+            run, netns, packet, dev, "source", "INVALID_SOURCE" if is_multicast(4, src) else "IP_INVALID_SOURCE"
+        )
     if dst >> 24 == 0:
         return _martian(run, netns, packet, dev, "destination", "IP_INVALID_DEST")
     if is_loopback(4, dst) and not localnet:
@@ -317,7 +327,16 @@ def _own_source(run: Run, netns: Netns, packet: Packet, dev: str) -> Fate:
     note = f"martian source {format_address(4, packet.src)} on {dev}: it is an address of this namespace itself"
     sysctl = f"net.ipv4.conf.{dev}.accept_local"
     return _end(
-        run, netns, packet, dev, "martian", "martian", note, kind="martian", drop_reason="IP_LOCAL_SOURCE", sysctl=sysctl
+        run,
+        netns,
+        packet,
+        dev,
+        "martian",
+        "martian",
+        note,
+        kind="martian",
+        drop_reason="IP_LOCAL_SOURCE",
+        sysctl=sysctl,
     )
 
 
@@ -330,7 +349,16 @@ def _filtered(run: Run, netns: Netns, packet: Packet, dev: str, mode: int, back:
         way = f"there is no route back to {format_address(4, packet.src)}"
     note = f"rp_filter={mode} on {dev}: {way}"
     return _end(
-        run, netns, packet, dev, "martian", "rp_filter", note, kind="rp_filter", drop_reason="IP_RPFILTER", sysctl=sysctl
+        run,
+        netns,
+        packet,
+        dev,
+        "martian",
+        "rp_filter",
+        note,
+        kind="rp_filter",
+        drop_reason="IP_RPFILTER",
+        sysctl=sysctl,
     )
 
 
@@ -341,7 +369,16 @@ def _not_forwarding(run: Run, netns: Netns, packet: Packet, dev: str) -> Fate:
         sysctl = "net.ipv4.ip_forward"
     note = f"{format_address(4, packet.dst)} is not an address of this namespace, and {sysctl} is 0"
     return _end(
-        run, netns, packet, dev, "not-forwarded", "drop", note, kind="sysctl", drop_reason="IP_INADDRERRORS", sysctl=sysctl
+        run,
+        netns,
+        packet,
+        dev,
+        "not-forwarded",
+        "drop",
+        note,
+        kind="sysctl",
+        drop_reason="IP_INADDRERRORS",
+        sysctl=sysctl,
     )
 
 
@@ -363,7 +400,11 @@ def _unreachable(run: Run, netns: Netns, packet: Packet, dev: str, found: Found)
     note = (
         f"no route to {format_address(packet.family, packet.dst)}"
         if found.entry is None and found.rule is None
-        else f"{found.text()}" if found.entry is not None else f"ip rule {found.rule.priority} {found.rule.action}" if found.rule else ""
+        else f"{found.text()}"
+        if found.entry is not None
+        else f"ip rule {found.rule.priority} {found.rule.action}"
+        if found.rule
+        else ""
     )
     reason = {4: {"ENETUNREACH": "IP_INNOROUTES"}, 6: {"ENETUNREACH": "IP_INNOROUTES"}}[packet.family].get(errno)
     fate = _end(run, netns, packet, dev, "unreachable", "unreachable", note, kind="route", drop_reason=reason)

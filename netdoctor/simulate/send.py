@@ -50,7 +50,9 @@ def send(
         chosen(packet)
     run.step("send", netns, packet, note=None)
     packet.out_dev, packet.in_dev = route.dev, None
-    run.step("route", netns, packet, hook="output", action=route.kind if route.kind == "local" else "send", note=route.text)
+    run.step(
+        "route", netns, packet, hook="output", action=route.kind if route.kind == "local" else "send", note=route.text
+    )
     if route.kind == "broadcast":
         return Fate(
             "unknown", netns, route.dev, packet,
@@ -104,7 +106,9 @@ def _no_route(run: Run, netns: Netns, packet: Packet, wrong: routing.NoRoute) ->
     localnet = wrong.found is not None and wrong.found.errno is None and is_loopback(packet.family, packet.src)
     if localnet and wrong.found is not None:
         dev = wrong.found.ways[0].dev
-        cause = run.cause("martian", netns, interface=dev, detail=note, sysctl=f"net.ipv4.conf.{dev}.route_localnet", family="ip")
+        cause = run.cause(
+            "martian", netns, interface=dev, detail=note, sysctl=f"net.ipv4.conf.{dev}.route_localnet", family="ip"
+        )
         return Fate("martian", netns, dev, packet, cause, errno=wrong.errno)
     cause = run.cause("route", netns, detail=note, family=family_name(packet.family))
     return Fate("unreachable", netns, None, packet, cause, errno=wrong.errno)

@@ -180,9 +180,7 @@ def _policy(at: At, place: Place, base: Chain, template: effects.CtTemplate | No
     where = {
         "family": family_name(at.packet.family), "backend": place.backend, "table": place.name, "chain": base.name,
     }  # fmt: skip
-    at.run.step(
-        cast("Stage", place.name), at.netns, at.packet, hook=at.hook, action=f"policy {policy}", **where
-    )
+    at.run.step(cast("Stage", place.name), at.netns, at.packet, hook=at.hook, action=f"policy {policy}", **where)
     if policy == "ACCEPT":
         return Result(effects.ACCEPT, where, template)
     if policy == "DROP":

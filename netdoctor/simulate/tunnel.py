@@ -5,7 +5,6 @@ Kernel: drivers/net/vxlan/vxlan_core.c:vxlan_xmit_one, vxlan_rcv.
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,11 +17,11 @@ from netdoctor.topology.addresses import address
 if TYPE_CHECKING:
     from netdoctor.model.snapshot import Link
     from netdoctor.simulate.frame import Frame
+    from netdoctor.simulate.trace import Step
     from netdoctor.topology.namespace import Netns
 
 _OVERHEAD = {4: 50, 6: 70}
 _ZERO = "00:00:00:00:00:00"
-_HIGH_PORT = re.compile(r"\d+")
 
 
 def remotes(netns: Netns, link: Link, mac: str | None) -> list[str]:
@@ -49,7 +48,9 @@ def ask(run: Run, netns: Netns, link: Link, frame: Frame) -> str | None:
         for other in netns.world.owners(*address(remote)):
             far = _device(other, link)
             if far is not None and any(value == hop for value, _ in other.interface_addresses(far, family)):
-                run.step("neighbour", netns, frame.packet, note=f"{frame.next_hop} is {far.mac}, {other.name} {far.name}")
+                run.step(
+                    "neighbour", netns, frame.packet, note=f"{frame.next_hop} is {far.mac}, {other.name} {far.name}"
+                )
                 return far.mac
     return None
 
@@ -59,7 +60,11 @@ def _device(netns: Netns, link: Link) -> Link | None:
     if link.vxlan is None:
         return None
     for other in netns.snapshot.links:
-        if other.vxlan is not None and (other.vxlan.vni, other.vxlan.dstport) == (link.vxlan.vni, link.vxlan.dstport) and other.is_up:
+        if (
+            other.vxlan is not None
+            and (other.vxlan.vni, other.vxlan.dstport) == (link.vxlan.vni, link.vxlan.dstport)
+            and other.is_up
+        ):
             return other
     return None
 
@@ -92,7 +97,7 @@ def encapsulate(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
     return _arrived(run, netns, link, frame, fate, outer)
 
 
-def _with_outer(run: Run, outer: Packet, vni: int | None) -> object:
+def _with_outer(run: Run, outer: Packet, vni: int | None) -> Step:
     import msgspec
 
     step = run.steps[-1]

@@ -129,7 +129,9 @@ class Netns:
     def rulesets(self) -> Mapping[tuple[str, str], Ruleset]:
         """Rulesets by (family, backend): ("ip", "nft"). Parsed once, shared between worlds that share the text."""
         return {
-            (text.family, text.backend): _parsed(text) for text in self.snapshot.rulesets if text.family in FAMILY_NUMBERS
+            (text.family, text.backend): _parsed(text)
+            for text in self.snapshot.rulesets
+            if text.family in FAMILY_NUMBERS
         }
 
     @cached_property

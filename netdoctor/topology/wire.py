@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MACVLAN_KINDS = frozenset({"macvlan", "macvtap", "ipvlan", "ipvtap"})
 _DEPTH = 64
 
+Seen = set[tuple[str, str, tuple[int, ...]]]  # (namespace, bridge, VLAN tags) that were flooded
 ExitKind = Literal["outside", "unread", "tunnel", "unmodelled"]
 
 
@@ -65,7 +66,7 @@ def behind(netns: Netns, port: Link) -> Reach:
     found: Reach | None = netns.cache.get(key)
     if found is None:
         found = Reach()
-        seen = {(netns.name, port.master or "", ())}  # not back into the bridge that sends
+        seen: Seen = {(netns.name, port.master or "", ())}  # not back into the bridge that sends
         _transmit(netns, port, (), found, seen, 0)
         netns.cache[key] = found
     return found
@@ -110,9 +111,7 @@ def children(netns: Netns, link: Link) -> list[Station]:
     return table.get((netns.name, link.name), [])
 
 
-def _transmit(
-    netns: Netns, link: Link, tags: tuple[int, ...], found: Reach, seen: set[tuple[str, str, tuple[int, ...]]], depth: int
-) -> None:
+def _transmit(netns: Netns, link: Link, tags: tuple[int, ...], found: Reach, seen: Seen, depth: int) -> None:
     if depth > _DEPTH or not carrier(netns, link):
         return
     if link.kind == "bridge":
@@ -143,9 +142,7 @@ def _transmit(
         found.exits.append(Exit(netns, link, kind))
 
 
-def _receive(
-    netns: Netns, link: Link, tags: tuple[int, ...], found: Reach, seen: set[tuple[str, str, tuple[int, ...]]], depth: int
-) -> None:
+def _receive(netns: Netns, link: Link, tags: tuple[int, ...], found: Reach, seen: Seen, depth: int) -> None:
     if not link.is_up:
         return
     bridge = netns.bridge_of(link)
@@ -169,7 +166,7 @@ def _flood(
     ingress: Link | None,
     tags: tuple[int, ...],
     found: Reach,
-    seen: set[tuple[str, str, tuple[int, ...]]],
+    seen: Seen,
     depth: int,
 ) -> None:
     mark = (netns.name, bridge.name, tags)
@@ -186,9 +183,7 @@ def _flood(
             _transmit(netns, port, tags, found, seen, depth + 1)
 
 
-def _receive_on_bridge(
-    netns: Netns, bridge: Link, tags: tuple[int, ...], found: Reach, seen: set[tuple[str, str, tuple[int, ...]]], depth: int
-) -> None:
+def _receive_on_bridge(netns: Netns, bridge: Link, tags: tuple[int, ...], found: Reach, seen: Seen, depth: int) -> None:
     if not tags:
         found.stations.append(Station(netns, bridge))
         found.stations.extend(child for child in children(netns, bridge) if child.link.kind in MACVLAN_KINDS)

@@ -66,7 +66,8 @@ class World:
         shown = ", ".join(printable(known) for known in list(self.namespaces)[:_SHOWN])
         more = f" and {len(self.namespaces) - _SHOWN} more" if len(self.namespaces) > _SHOWN else ""
         raise UnknownNamespaceError(
-            f"no namespace {printable(name)!r}: the snapshot holds {shown}{more}", "`netdoctor snapshot --list` prints all"
+            f"no namespace {printable(name)!r}: the snapshot holds {shown}{more}",
+            "`netdoctor snapshot --list` prints all",
         )
 
     def find(self, name: str) -> Netns | None:
@@ -79,7 +80,9 @@ class World:
                 return fitting[0]
             if fitting:
                 listed = ", ".join(printable(netns.name) for netns in fitting[:_SHOWN])
-                raise UnknownNamespaceError(f"namespace {printable(name)!r} fits several: {listed}", "write one of them")
+                raise UnknownNamespaceError(
+                    f"namespace {printable(name)!r} fits several: {listed}", "write one of them"
+                )
         return None
 
     def _aliased(self, name: str) -> list[Netns]:

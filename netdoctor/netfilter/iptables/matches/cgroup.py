@@ -25,5 +25,5 @@ class Cgroup(Match):
     __slots__ = ()
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
-        """Say whether the packet matches."""
-        return Unknown(f"match cgroup {self}".rstrip())
+        """Say whether the packet matches. Without a socket nothing does, negated or not."""
+        return Unknown(f"match cgroup {self}".rstrip()) if packet.has_socket else False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netdoctor.netfilter.iptables.connections import tracked
 from netdoctor.netfilter.iptables.extension import Match
 from netdoctor.netfilter.iptables.values import value_and_mask
 
@@ -30,6 +31,7 @@ class Connmark(Match):
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
         """Say whether the packet matches."""
-        if packet.connection is None:
+        connection = tracked(packet)
+        if connection is None:
             return False
-        return (packet.connection.mark & self.mask == self.value) is not self.written[0].negated
+        return (connection.mark & self.mask == self.value) is not self.written[0].negated

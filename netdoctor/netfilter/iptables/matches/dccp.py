@@ -39,7 +39,7 @@ class Dccp(Match):
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
         """Say whether the packet matches."""
-        if packet.proto != DCCP or packet.fragment != "no":
+        if packet.proto != DCCP or packet.fragment == "later":
             return False
         answers: list[Answer] = [ports.contains(packet) for ports in self.ports]
         answers.extend(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netdoctor.netfilter.iptables.connections import tracked
 from netdoctor.netfilter.iptables.extension import Match
 from netdoctor.netfilter.ternary import Unknown
 
@@ -25,9 +26,8 @@ class Helper(Match):
     __slots__ = ()
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
-        """Say whether the packet matches."""
-        if packet.connection is None or packet.ctstate is None:
-            return False
-        if not packet.connection.expected:
+        """Say whether the packet matches. Only a connection that another one announced has a helper in this sense."""
+        connection = tracked(packet)
+        if connection is None or not connection.expected:
             return self.written[0].negated
         return Unknown(f"match helper {self.written[0].value}")

@@ -1,4 +1,4 @@
-"""`-m length`: bytes of the packet; for IPv6 without the fixed header's 40.
+"""`-m length`: bytes of the whole IP packet, in both families.
 
 Kernel: net/netfilter/xt_length.c:length_mt
 """
@@ -31,5 +31,4 @@ class Length(Match):
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
         """Say whether the packet matches."""
-        size = packet.size if packet.family == 4 else packet.size - 40
-        return (self.low <= size <= self.high) is not self.written[0].negated
+        return (self.low <= packet.size <= self.high) is not self.written[0].negated

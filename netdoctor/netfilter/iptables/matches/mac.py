@@ -26,7 +26,7 @@ class Mac(Match):
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
         """Say whether the packet matches."""
-        if packet.in_dev is None:
+        if packet.in_dev in {None, "lo"}:
             return False
         if packet.src_mac is None:
             return Unknown("match mac: the sender's hardware address")

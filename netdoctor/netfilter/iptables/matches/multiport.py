@@ -36,7 +36,7 @@ class Multiport(Match):
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
         """Say whether the packet matches."""
-        if packet.fragment != "no" or packet.proto not in PORT_PROTOCOLS:
+        if packet.fragment == "later" or packet.proto not in PORT_PROTOCOLS:
             return False
         found: list[Answer] = []
         for low, high in self.ranges:

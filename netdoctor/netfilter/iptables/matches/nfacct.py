@@ -1,4 +1,4 @@
-"""`-m nfacct`: counts into an accounting object.
+"""`-m nfacct`: counts into an accounting object; matches unless the object has a quota that is not used up.
 
 Kernel: net/netfilter/xt_nfacct.c:nfacct_mt
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.iptables.extension import Match
+from netdoctor.netfilter.ternary import Unknown
 
 if TYPE_CHECKING:
     from netdoctor.netfilter.packet import Packet
@@ -25,4 +26,4 @@ class Nfacct(Match):
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
         """Say whether the packet matches."""
-        return True
+        return Unknown(f"match nfacct {self.written[0].value}: whether it has a quota")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.iptables.extension import Match
+from netdoctor.netfilter.packet import SYN, TCP
 from netdoctor.netfilter.ternary import Unknown
 
 if TYPE_CHECKING:
@@ -26,4 +27,6 @@ class Osf(Match):
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
         """Say whether the packet matches."""
+        if packet.proto != TCP or not packet.tcp_flags & SYN:
+            return False
         return Unknown(f"match osf {self}".rstrip())

@@ -22,7 +22,7 @@ class Sctp(Match):
     """`-m sctp`."""
 
     name = "sctp"
-    options = {"--sport": 1, "--source-port": 1, "--dport": 1, "--destination-port": 1, "--chunk-types": -1}
+    options = {"--sport": 1, "--source-port": 1, "--dport": 1, "--destination-port": 1, "--chunk-types": 2}
 
     __slots__ = ("ports",)
 
@@ -32,7 +32,7 @@ class Sctp(Match):
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
         """Say whether the packet matches."""
-        if packet.proto != SCTP or packet.fragment != "no":
+        if packet.proto != SCTP or packet.fragment == "later":
             return False
         answers: list[Answer] = [ports.contains(packet) for ports in self.ports]
         if self.option("--chunk-types"):

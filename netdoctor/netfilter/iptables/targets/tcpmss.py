@@ -33,8 +33,8 @@ class Tcpmss(Target):
         option = self.option("--set-mss")
         if option is None:
             packet.note("MSS clamped to the path's MTU")
-        else:
-            wanted = int(option.value)
-            packet.tcp_mss = wanted if packet.tcp_mss is None else min(packet.tcp_mss, wanted)
+            packet.tcp_mss = None  # not known from here on
+        elif packet.tcp_mss is not None:
+            packet.tcp_mss = min(packet.tcp_mss, int(option.value))
             packet.note(f"MSS {packet.tcp_mss}")
         return CONTINUE

@@ -1,0 +1,5 @@
+"""placeholder"""
+
+
+def commit(family, table, line):
+    return False
