@@ -1,15 +1,16 @@
-"""Applies a plan: checks that the state is what the plan assumed, does it step by step, looks, and takes it back if need be.
+"""Applies a plan: checks that the state is what the plan assumed, does it step by step, looks, and takes it back if
+need be.
 
 Knows nothing of what a plan is good for: the caller's `verify` says whether it keeps what it promised.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec.structs import replace
 
 from netdoctor.apply.journal import LIVE, STATE_DIR, Entry, Journal, State, Step, Target, boot_id
 from netdoctor.apply.steps import Run
@@ -54,7 +55,7 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
 def apply(
     plan: Plan,
     *,
-    verify: Callable[[], bool] | None = None,
+    verify: Callable[[Snapshot], str | None] | None = None,
     confirm_seconds: int | None = None,
     assumed: Snapshot | None = None,
     state_dir: str = STATE_DIR,
@@ -62,7 +63,8 @@ def apply(
 ) -> Applied:
     """Apply a plan to this node.
 
-    `verify`: asked afterwards whether the change does what it promised; `confirm_seconds`: taken back after that time
+    `verify`: says of the state afterwards what it does not hold of what was promised, None where it holds all;
+    `confirm_seconds`: taken back after that time
     unless `undo.keep` is called; `assumed`: the snapshot that the plan was made from.
     Raises: NetdoctorError where it could not be done; then nothing of it is left.
     """
@@ -74,7 +76,7 @@ def apply(
         with Watchdog(state_dir, run.entry) as watchdog:
             return _guarded(run, watchdog, verify, confirm_seconds, take)
     finally:
-        _close(lock)
+        os.close(lock)
 
 
 def _planned(
@@ -116,7 +118,7 @@ def _targets(names: Sequence[str]) -> tuple[Target, ...]:
 def _guarded(
     run: Run,
     watchdog: Watchdog,
-    verify: Callable[[], bool] | None,
+    verify: Callable[[Snapshot], str | None] | None,
     confirm_seconds: int | None,
     take: Callable[[Sequence[str]], Snapshot],
 ) -> Applied:
@@ -142,22 +144,13 @@ def _guarded(
     return Applied(id=run.entry.id, state="applied", confirm_seconds=confirm_seconds)
 
 
-def _unkept(run: Run, verify: Callable[[], bool] | None, take: Callable[[Sequence[str]], Snapshot]) -> str | None:
+def _unkept(
+    run: Run, verify: Callable[[Snapshot], str | None] | None, take: Callable[[Sequence[str]], Snapshot]
+) -> str | None:
     """Say which promise the kernel does not keep, None where it keeps all."""
     now = take([target.netns for target in run.entry.targets])
     for step in run.entry.steps:
         # The worker has asked the tool itself about rules, which knows every way to write one.
         if not isinstance(step.operation, AddRule) and not step.operation.present(now):
             return f"it is not there: {step.operation.describe()}"
-    if verify is not None and not verify():
-        return "the flows that it was to heal still fail, or others fail now"
-    return None
-
-
-def _close(lock: int) -> None:
-    import os
-
-    os.close(lock)
-
-
-__all__ = ["Applied", "SSH_CONFIRM_SECONDS", "apply", "replace"]
+    return None if verify is None else verify(now)

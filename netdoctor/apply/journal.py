@@ -1,6 +1,7 @@
 """What was planned, done and taken back, on disk before it happens: one JSON file for each plan.
 
-Knows nothing of how a change is made. Folder mode 0700, files 0600, each written whole and synced before anything changes.
+Knows nothing of how a change is made. Folder mode 0700, files 0600, each written whole and synced before anything
+changes.
 """
 
 from __future__ import annotations

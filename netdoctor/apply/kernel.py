@@ -1,6 +1,7 @@
 """How each operation reaches the kernel, in the namespace that this process is in: done, and taken back.
 
-Knows nothing of plans or namespaces. `look` notes what an undo needs, `do` changes, `undo` takes back only what is ours.
+Knows nothing of plans or namespaces. `look` notes what an undo needs, `do` changes, `undo` takes back only what is
+ours.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class Doing(Protocol):
         """Change it; return the facts with what was made. Raises: NetdoctorError, OSError."""
 
     def undo(self, facts: Facts) -> tuple[str, ...]:
-        """Take it back; return what was left alone and why. What is gone already is no error. Raises: NetdoctorError."""
+        """Take it back; return what was left alone and why. What is gone already is no error. Raises:
+        NetdoctorError.
+        """
 
 
 def doing(operation: Operation, lock: int) -> Doing:

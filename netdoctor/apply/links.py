@@ -176,7 +176,7 @@ class Doing:
     def _address(self, how: str, operation: AddAddress | DeleteAddress) -> None:
         self.netlink.addr(
             how, index=self._index(operation.dev), address=operation.address, prefixlen=operation.prefixlen,
-            family=_FAMILY[operation.family] if isinstance(operation, AddAddress) else (10 if ":" in operation.address else 2),
+            family=_FAMILY["ip6" if ":" in operation.address else "ip"],
         )  # fmt: skip
 
     def _permanent(self, operation: AddNeighbour | DeleteNeighbour) -> str | None:

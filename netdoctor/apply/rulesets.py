@@ -1,6 +1,7 @@
 """Rules, chains and policies in the namespace that this process is in, by atomic commits: all of an edit or nothing.
 
-Knows nothing of plans. nft: iptables-nft-restore --noflush (one netlink transaction). legacy: libiptc where python-iptables
+Knows nothing of plans. nft: iptables-nft-restore --noflush (one netlink transaction). legacy: libiptc where
+python-iptables
 is installed, else iptables-legacy-restore --noflush -w; both hold /run/xtables.lock. Source: iptables-restore(8).
 """
 
@@ -33,7 +34,9 @@ class Doing:
         self.lock = lock
 
     def look(self) -> dict[str, Any]:
-        """Note which nft chains there are (those that the change makes are removed again), the policy, the rule's place."""
+        """Note which nft chains there are (those that the change makes are removed again), the policy, the rule's
+        place.
+        """
         operation = self.operation
         facts: dict[str, Any] = {"chains": self._nft_chains()}
         found = ruletext.chain(self._save(), operation.table, operation.chain) if self._is_registered() else None
@@ -57,7 +60,9 @@ class Doing:
         return facts
 
     def undo(self, facts: dict[str, Any]) -> tuple[str, ...]:
-        """Take back exactly what was done, as far as it is still there; then the chains and tables that came with it."""
+        """Take back exactly what was done, as far as it is still there; then the chains and tables that came with
+        it.
+        """
         operation = self.operation
         notes: tuple[str, ...] = ()
         if isinstance(operation, AddRule):

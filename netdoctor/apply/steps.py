@@ -1,4 +1,5 @@
-"""Runs the steps of a plan, each by a worker in its namespace, and takes them back in reverse; the journal is always ahead.
+"""Runs the steps of a plan, each by a worker in its namespace, and takes them back in reverse; the journal is always
+ahead.
 
 Knows nothing of proofs, terminals or watchdogs.
 """
@@ -9,7 +10,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 from msgspec.structs import replace
@@ -112,7 +113,7 @@ class _Worker:
         finally:
             os.close(descriptor)
 
-    def __enter__(self) -> _Worker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,7 +1,7 @@
 """The process that enters one namespace and changes it: one operation, done or taken back. Run as `python -m`.
 
-Knows nothing of plans or journals. It is told what to do on standard input; before it does it, it says what is there and
-waits until that is written down.
+Knows nothing of plans or journals. It is told what to do on standard input; before it does it, it says what is there
+and waits until that is written down.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def proved(report: Report, node: Node) -> Report:
 def _status(report: Report, fail_on: str, *, strict: bool) -> int:
     from netdoctor.diagnose.rule import SEVERITIES
 
-    bad = SEVERITIES[: SEVERITIES.index(fail_on) + 1]  # type: ignore[arg-type]
+    bad = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
     statuses = [status.OK]
     if any(found.severity in bad for found in report.findings):
         statuses.append(status.FINDINGS)

@@ -30,10 +30,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if words == ["--version"]:
         print(f"netdoctor {__version__}")  # noqa: T201  # the fast way: nothing else is imported
         sys.exit(OK)
-    sys.exit(_run(words))
+    sys.exit(run_words(words))
 
 
-def _run(words: list[str]) -> int:
+def run_words(words: list[str]) -> int:
+    """Run the command line and return its exit status; every expected failure has become one line."""
     import click
 
     from netdoctor.cli.group import netdoctor
@@ -56,7 +57,7 @@ def _run(words: list[str]) -> int:
         return _fail(error.format_message())
     except BrokenPipeError:
         # The reader (`| head`) has gone: nothing more to say, and nothing to complain about when Python closes stdout.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return OK
     except RecursionError:
         return _fail("this input is nested too deeply to be read; is it what its name says?")

@@ -42,7 +42,7 @@ def rules(snapshots: tuple[str, ...], netns: tuple[str, ...], family: str, table
     from netdoctor.netfilter.iptables import save
 
     world = read_world(snapshots)
-    chosen = [world.namespace(name) for name in netns] or world.namespaces
+    chosen = [world.namespace(name) for name in netns] or world.namespaces.values()
     described: list[dict[str, Any]] = []
     for namespace in chosen:
         for (of_family, backend), ruleset in namespace.rulesets.items():

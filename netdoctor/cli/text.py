@@ -79,9 +79,12 @@ def _result(outcome: Outcome) -> str:
     return f"delivered, the answer: {outcome.reply.verdict}"
 
 
+_Part = tuple[str, "Sequence[Step]", "Cause | None", "Final | None", str, "SenderError | None"]
+
+
 def _outcome(outcome: Outcome, paint: Paint, *, verbose: bool) -> Iterator[str]:
     cause = outcome.cause or (outcome.reply and outcome.reply.cause) or (outcome.next and outcome.next.cause) or None
-    parts = [("request", outcome.steps, outcome.cause, outcome.final, outcome.verdict, outcome.error)]
+    parts: list[_Part] = [("request", outcome.steps, outcome.cause, outcome.final, outcome.verdict, outcome.error)]
     if outcome.reply is not None:
         parts.append(_part("reply", outcome.reply))
     if outcome.next is not None and outcome.next.cause is not None:
@@ -106,7 +109,7 @@ def _outcome(outcome: Outcome, paint: Paint, *, verbose: bool) -> Iterator[str]:
     yield from numbered
 
 
-def _part(title: str, reply: Reply) -> tuple[str, Sequence[Step], Cause | None, Final | None, str, SenderError | None]:
+def _part(title: str, reply: Reply) -> _Part:
     return title, reply.steps, reply.cause, reply.final, reply.verdict, reply.error
 
 

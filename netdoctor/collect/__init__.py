@@ -1,1 +1,3 @@
-"""The readers, one source each: what the kernel and the runtimes say, as text or netlink, turned into the model's structs."""
+"""The readers, one source each: what the kernel and the runtimes say, as text or netlink, turned into the model's
+structs.
+"""

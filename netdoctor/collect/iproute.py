@@ -96,7 +96,7 @@ def _link(item: Json, addressed: Json, names: dict[int, str], port: Json | None)
         txqlen=item.get("txqlen", 1000),
         bus=item.get("parentdev"),
         bridge=_bridge(data) if kind == "bridge" else None,
-        port=_port(slave or port) if slave or port else None,
+        port=_port(found_port) if (found_port := slave or port) else None,
         vxlan=_vxlan(data) if kind == "vxlan" else None,
         macvlan=Macvlan(data.get("mode", "bridge")) if kind in _MACVLANS else None,
         vlan=Vlan(data.get("id", 0), data.get("protocol", "802.1Q")) if kind == "vlan" else None,
@@ -300,7 +300,7 @@ _RULE_WORDS = frozenset({
 
 
 def _policy_rule(item: Json, family: str) -> PolicyRule:
-    action = item.get("action", "goto" if "goto" in item else "lookup")
+    action = str(item.get("action", "goto" if "goto" in item else "lookup"))
     mark = _number(item.get("fwmark"))
     return PolicyRule(
         family=family,

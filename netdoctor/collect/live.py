@@ -125,7 +125,9 @@ def _version(name: str, option: str) -> str | None:
 
 
 def _backend() -> str | None:
-    """Which backend the command `iptables` drives: its link tells, without running it as a command that might load modules."""
+    """Which backend the command `iptables` drives: its link tells, without running it as a command that might load
+    modules.
+    """
     path = tool("iptables")
     if path is None:
         return None

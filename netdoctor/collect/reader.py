@@ -1,4 +1,5 @@
-"""Reads the one namespace that this process is in, all of it, and changes nothing: no module is loaded, no table registered.
+"""Reads the one namespace that this process is in, all of it, and changes nothing: no module is loaded, no table
+registered.
 
 Knows nothing of other namespaces or of names; a section that cannot be read is noted with the reason.
 """
@@ -8,23 +9,35 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from netdoctor.collect import conntrack, counters, iproute, nsid, sockets, sysctl
 from netdoctor.model.errors import NetdoctorError
-from netdoctor.model.snapshot import Link, Namespace, Neighbour, NftText, Route, RulesetText, Unread
+from netdoctor.model.snapshot import (
+    ConntrackEntry,
+    Link,
+    Namespace,
+    Neighbour,
+    NftText,
+    PolicyRule,
+    Route,
+    RulesetText,
+    Socket,
+    Unread,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 T = TypeVar("T")
+Default = TypeVar("Default")
 
 PATH = os.defpath + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 TOOL_SECONDS = 20.0
-# (family, backend, program, file that lists the tables of the legacy backend). Legacy ebtables has no such file: asking it
-# registers a table, so it is not asked.
+# (family, backend, program, file that lists the tables of the legacy backend). Legacy ebtables has no such file:
+# asking it registers a table, so it is not asked.
 RULESETS = (
     ("ip", "nft", "iptables-nft-save", None),
     ("ip6", "nft", "ip6tables-nft-save", None),
@@ -43,7 +56,9 @@ def tool(name: str) -> str | None:
 
 @cache
 def loaded(module: str) -> bool:
-    """Whether a kernel module is there, built in or loaded. Asking its netlink family would load it, so this is asked first."""
+    """Whether a kernel module is there, built in or loaded. Asking its netlink family would load it, so this is asked
+    first.
+    """
     if Path(f"/sys/module/{module}").is_dir():
         return True
     try:
@@ -92,7 +107,7 @@ class Reader:
             sections=tuple(self.sections),
         )
 
-    def _section(self, name: str, read: Callable[[], T], otherwise: T) -> T:
+    def _section(self, name: str, read: Callable[[], T], otherwise: Default) -> T | Default:
         """Read one section; where it cannot be read, say why and go on."""
         try:
             value = read()
@@ -133,27 +148,26 @@ class Reader:
             for link in found
         )
 
-    def _by_family(self) -> tuple[tuple[Route, ...], tuple[iproute.PolicyRule, ...], tuple[Neighbour, ...]]:
+    def _by_family(self) -> tuple[tuple[Route, ...], tuple[PolicyRule, ...], tuple[Neighbour, ...]]:
         routes: tuple[Route, ...] = ()
-        rules: tuple[iproute.PolicyRule, ...] = ()
+        rules: tuple[PolicyRule, ...] = ()
         neighbours: tuple[Neighbour, ...] = ()
         for family, option in (("ip", "-4"), ("ip6", "-6")):
             if family == "ip6" and not Path("/proc/net/if_inet6").exists():
                 continue
             suffix = "" if family == "ip" else "6"
-            routes += self._section(f"routes{suffix}", lambda f=family, o=option: self._routes(f, o), ())  # type: ignore[misc]
-            rules += self._section(
-                f"policy_rules{suffix}",
-                lambda f=family, o=option: iproute.policy_rules(self._run("ip", o, "-d", "-j", "rule"), f),  # type: ignore[misc]
-                (),
-            )
-            neighbours += self._section(f"neighbours{suffix}", lambda f=family, o=option: self._neighbours(f, o), ())  # type: ignore[misc]
+            routes += self._section(f"routes{suffix}", partial(self._routes, family, option), ())
+            rules += self._section(f"policy_rules{suffix}", partial(self._policy_rules, family, option), ())
+            neighbours += self._section(f"neighbours{suffix}", partial(self._neighbours, family, option), ())
         return routes, rules, neighbours
 
     def _routes(self, family: str, option: str) -> tuple[Route, ...]:
         text = self._run("ip", option, "-d", "-j", "route", "show", "table", "all")
         objects = self._run("ip", "-j", "nexthop") if '"nhid"' in text else ""
         return iproute.routes(text, family, objects)
+
+    def _policy_rules(self, family: str, option: str) -> tuple[PolicyRule, ...]:
+        return iproute.policy_rules(self._run("ip", option, "-d", "-j", "rule"), family)
 
     def _neighbours(self, family: str, option: str) -> tuple[Neighbour, ...]:
         cached = self._run("ip", option, "-j", "neigh", "show", "nud", "all")
@@ -212,13 +226,13 @@ class Reader:
     def _tracks(self) -> bool:
         return Path("/proc/sys/net/netfilter/nf_conntrack_max").exists()
 
-    def _conntrack(self) -> tuple[iproute.Any, ...]:
+    def _conntrack(self) -> tuple[ConntrackEntry, ...]:
         try:
             return conntrack.parse(Path("/proc/net/nf_conntrack").read_text(errors="replace"))
         except FileNotFoundError:
             return conntrack.parse(self._run("conntrack", "-L", "-o", "extended")) + self._conntrack6()
 
-    def _conntrack6(self) -> tuple[iproute.Any, ...]:
+    def _conntrack6(self) -> tuple[ConntrackEntry, ...]:
         return conntrack.parse(self._run("conntrack", "-L", "-f", "ipv6", "-o", "extended"))
 
     def _conntrack_stats(self) -> dict[str, int]:
@@ -227,8 +241,10 @@ class Reader:
     def _counters(self) -> dict[str, int]:
         return counters.parse(_text("/proc/net/snmp"), _text("/proc/net/netstat"), _text("/proc/net/snmp6"))
 
-    def _sockets(self) -> tuple[iproute.Any, ...]:
-        """Listeners, and unconnected sockets that receive: UDP and raw ones that are connected get only their peer's."""
+    def _sockets(self) -> tuple[Socket, ...]:
+        """Listeners, and unconnected sockets that receive: UDP and raw ones that are connected get only their
+        peer's.
+        """
         text = self._run("ss", "-H", "-O", "-l", "-n", "-e", "-t", "-u", "-w")
         return sockets.parse(text, self.holders)
 

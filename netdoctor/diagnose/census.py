@@ -1,4 +1,5 @@
-"""Which flows matter on this node, read from the node itself: services, published ports, containers and their neighbours.
+"""Which flows matter on this node, read from the node itself: services, published ports, containers and their
+neighbours.
 
 Knows nothing of what becomes of a flow. One representative stands for many that the node treats alike.
 """

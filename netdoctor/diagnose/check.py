@@ -1,4 +1,6 @@
-"""Runs the catalogue on a node and gathers what it found: INTERFACE "A finding". Knows nothing of printing or repairing."""
+"""Runs the catalogue on a node and gathers what it found: INTERFACE "A finding". Knows nothing of printing or
+repairing.
+"""
 
 from __future__ import annotations
 
@@ -176,9 +178,7 @@ def matching(findings: Sequence[Finding], names: Sequence[str]) -> list[Finding]
     """Return the findings that names mean: an id, the beginning of one, or a rule. Raises: NetdoctorError."""
     chosen: list[Finding] = []
     for name in names:
-        fitting = [
-            one for one in findings if name in (one.id, one.rule) or (len(name) > 3 and one.id.startswith(name))
-        ]
+        fitting = [one for one in findings if name in (one.id, one.rule) or (len(name) > 3 and one.id.startswith(name))]
         if not fitting:
             known = ", ".join(one.id for one in findings) or "nothing"
             raise NetdoctorError(f"no finding is called {printable(name)!r}", f"`netdoctor check` finds: {known}")

@@ -84,7 +84,9 @@ def unreplied(node: Node, broken: Iterable[Traced]) -> tuple[str, ...]:
 
 
 def backend(node: Node, family: str) -> Literal["nft", "legacy"] | None:
-    """Return the backend that holds this family's nat rules, else the one that `iptables` drives; None: none is known."""
+    """Return the backend that holds this family's nat rules, else the one that `iptables` drives; None: none is
+    known.
+    """
     holding = [which for (of, which), ruleset in node.host.rulesets.items() if of == family and "nat" in ruleset.tables]
     chosen = holding[0] if len(holding) == 1 else (node.snapshot.iptables or (holding[0] if holding else None))
     return "legacy" if chosen == "legacy" else "nft" if chosen == "nft" else None

@@ -47,6 +47,16 @@ def folder() -> Path:
     raise NetdoctorError("the catalogue of rules is not installed", "reinstall netdoctor")
 
 
+def recording(name: str) -> Path | None:
+    """Return the recorded snapshot of a rule's example, None where there is none."""
+    package = Path(__file__).resolve().parents[1]
+    for place in (package / "_snapshots", package.parent / "fixtures" / "snapshots"):
+        path = place / f"{name}.json.gz"
+        if path.is_file():
+            return path
+    return None
+
+
 @cache
 def load() -> tuple[LoadedRule, ...]:
     """Return every rule, in the order of their ids. Raises: NetdoctorError for a file that is refused or is no rule."""

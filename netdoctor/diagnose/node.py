@@ -117,7 +117,9 @@ class Node:
         return self.host.sysctl(name)
 
     def unreplied(self, addresses: Iterable[str]) -> tuple[ConntrackEntry, ...]:
-        """Return the host's conntrack entries to these addresses that nobody answered: what the kernel itself saw fail."""
+        """Return the host's conntrack entries to these addresses that nobody answered: what the kernel itself saw
+        fail.
+        """
         wanted = frozenset(addresses)
         return tuple(
             entry

@@ -129,7 +129,8 @@ def _ending(report: Report, *, verbose: bool) -> str:
 def _wrapped(line: str, first: str, later: str, width: int, paint: Painter | None = None) -> Iterator[str]:
     """Yield a line in as many as it needs; words that are longer than the width stay whole."""
     wrapped = textwrap.wrap(
-        printable(line), width, initial_indent=first, subsequent_indent=later, break_long_words=False, break_on_hyphens=False
+        printable(line), width, initial_indent=first, subsequent_indent=later, break_long_words=False,
+        break_on_hyphens=False
     ) or [first]  # fmt: skip
     for one in wrapped:
         yield paint(one, "dim") if paint is not None else one

@@ -1,7 +1,7 @@
 """What a rule wants done with a packet: the closed set of effects that targets return and the simulator carries out.
 
-Knows nothing of how an effect is carried out. Header changes (MARK, TTL, TOS, …) are made on the packet by the target itself,
-which then returns `CONTINUE`.
+Knows nothing of how an effect is carried out. Header changes (MARK, TTL, TOS, …) are made on the packet by the target
+itself, which then returns `CONTINUE`.
 """
 
 from __future__ import annotations

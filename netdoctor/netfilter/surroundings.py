@@ -27,14 +27,18 @@ class Surroundings(Protocol):
         ...
 
     def address_type(self, family: Family, address: int, dev: str | None) -> str | Unknown:
-        """The route type of an address: UNICAST, LOCAL, BROADCAST, MULTICAST, ANYCAST, BLACKHOLE, UNREACHABLE, PROHIBIT, THROW.
+        """The route type of an address: UNICAST, LOCAL, BROADCAST, MULTICAST, ANYCAST, BLACKHOLE, UNREACHABLE,
+        PROHIBIT, THROW.
 
-        `dev`: only routes by this interface count (inet_dev_addr_type). Kernel: net/ipv4/fib_frontend.c:__inet_dev_addr_type.
+        `dev`: only routes by this interface count (inet_dev_addr_type). Kernel:
+        net/ipv4/fib_frontend.c:__inet_dev_addr_type.
         """
         ...
 
     def reverse_path(self, packet: Packet, *, loose: bool, use_mark: bool, accept_local: bool) -> Answer:
-        """Whether the packet's source would be routed back by where it came in. Kernel: net/ipv4/netfilter/ipt_rpfilter.c."""
+        """Whether the packet's source would be routed back by where it came in. Kernel:
+        net/ipv4/netfilter/ipt_rpfilter.c.
+        """
         ...
 
     def local_socket(self, packet: Packet, *, transparent: bool, wildcard: bool) -> Answer:
@@ -50,7 +54,9 @@ class Surroundings(Protocol):
         ...
 
     def clock(self) -> tuple[float, int]:
-        """Seconds since the epoch (UTC) and the host zone's offset in seconds east of UTC, when the snapshot was taken."""
+        """Seconds since the epoch (UTC) and the host zone's offset in seconds east of UTC, when the snapshot was
+        taken.
+        """
         ...
 
     def sysctl(self, name: str) -> str | None:

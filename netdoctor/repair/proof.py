@@ -70,8 +70,21 @@ def prove(
     `before`: the traces of `flows` on the snapshot, where they are known already; `connection`: see `ssh_connection`.
     Raises: PlanError where the plan does not fit the snapshot.
     """
-    after = Simulator(World(plan.overlay(snapshot)), outside_answers=True)
-    now = Simulator(World(snapshot), outside_answers=True)
+    return compare(snapshot, plan.overlay(snapshot), flows, before, titles=titles, connection=connection)
+
+
+def compare(
+    old_state: Snapshot,
+    new_state: Snapshot,
+    flows: Sequence[Flow],
+    before: Sequence[Trace | None] | None = None,
+    *,
+    titles: Sequence[str] | None = None,
+    connection: Flow | None = None,
+) -> Proof:
+    """Trace every flow on both states and count what became of them; arguments as for `prove`."""
+    after = Simulator(World(new_state), outside_answers=True)
+    now = Simulator(World(old_state), outside_answers=True)
     changes = []
     worked = 0
     for number, flow in enumerate(flows):
@@ -89,6 +102,18 @@ def prove(
         heals=counts["heals"], breaks=counts["breaks"], unknown=counts["unknown"], total=len(flows), worked=worked,
         details=tuple(changes), connection=None if connection is None else _judge(now, after, connection),
     )  # fmt: skip
+
+
+def unkept(promised: Proof, seen: Proof) -> str | None:
+    """Say what a plan promised and the state after it does not hold, None where it holds all."""
+    if seen.heals < promised.heals:
+        return f"only {seen.heals} of the {promised.heals} flows that it was to heal connect"
+    hurt = [change.flow for change in seen.details if change.effect != "heals"]
+    if len(hurt) > promised.breaks + promised.unknown:
+        return f"{len(hurt)} flows that worked before do not connect for sure now, {hurt[0]} among them"
+    if seen.connection == "at risk" != promised.connection:
+        return "the connection by which you came in is at risk"
+    return None
 
 
 def ssh_connection(environment: str | None) -> Flow | None:

@@ -31,7 +31,8 @@ def netfilter_sysctl(family: int) -> str:
 
 
 def asks_netfilter(run: Run, netns: Netns, bridge: Link, family: int) -> bool:
-    """Return whether bridged packets pass iptables: by the namespace's sysctl or the bridge's own flag, with br_netfilter.
+    """Return whether bridged packets pass iptables: by the namespace's sysctl or the bridge's own flag, with
+    br_netfilter.
 
     Without the module the sysctl does not exist. A snapshot without sysctls cannot say: the walk forks.
     """

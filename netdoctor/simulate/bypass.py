@@ -25,7 +25,7 @@ def explain(run: Run, resolved: Resolved, end: Fate, first_step: int, wrong: str
     reaction = "answers RST" if packet.proto == TCP else "drops it"
     bridged = next((index for index in range(first_step, len(run.steps)) if _unasked(run, index)), None)
     run.step("deliver", end.netns, packet, action="refuse", note=f"{wrong}; {reaction}" if wrong else reaction)
-    reason = "NO_SOCKET" if packet.proto == TCP else "NO_SOCKET"
+    reason = "NO_SOCKET"
     translated = _unanswered(run)
     if translated is None:
         if packet.proto != TCP and packet.src != resolved.sent.dst:

@@ -131,9 +131,10 @@ def _merge(leaves: list[Leaf[_T]], depth: int, key: Callable[[_T], Hashable]) ->
 
 
 def _all_alike(distributions: list[list[Share[_T]]], key: Callable[[_T], Hashable]) -> bool:
-    summed = []
-    for shares in distributions:
-        summed.append({key(s.value): None if s.probability is None else round(s.probability, 9) for s in shares})
+    summed = [
+        {key(s.value): None if s.probability is None else round(s.probability, 9) for s in shares}
+        for shares in distributions
+    ]
     return all(other == summed[0] for other in summed[1:])
 
 

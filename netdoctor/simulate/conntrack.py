@@ -39,7 +39,10 @@ PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58, "sctp": 132, "dccp": 
 
 # nf_conntrack_proto_tcp.c:tcp_conntracks, by direction, then by what the packet is. IG: the packet is let through, the
 # state stays; IV: INVALID.
-_STATES = ("NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2")  # fmt: skip
+_STATES = (
+    "NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE",
+    "SYN_SENT2",
+)  # fmt: skip
 _SHORT = {
     "SS": "SYN_SENT", "SR": "SYN_RECV", "ES": "ESTABLISHED", "FW": "FIN_WAIT", "CW": "CLOSE_WAIT", "LA": "LAST_ACK",
     "TW": "TIME_WAIT", "CL": "CLOSE", "S2": "SYN_SENT2", "IV": "INVALID", "IG": "IGNORE",
@@ -119,7 +122,9 @@ class Conntrack:
         self._made[(back, connection.reply)] = (connection, "REPLY")
 
     def track(self, packet: Packet, template: CtTemplate | None) -> str | None:
-        """Give the packet its connection and state (nf_conntrack_in). Returns why it is INVALID, None where it is not."""
+        """Give the packet its connection and state (nf_conntrack_in). Returns why it is INVALID, None where it is
+        not.
+        """
         packet.connection, packet.direction = None, "ORIGINAL"
         if packet.proto in ICMP_ERRORS and packet.icmp_type in ICMP_ERRORS[packet.proto]:
             return self._related(packet, template)
@@ -138,8 +143,8 @@ class Conntrack:
             if connection is None:
                 packet.ctstate = "INVALID"
                 return "no connection that it belongs to"
-            found = (connection, "ORIGINAL")
-        return _update(packet, found[0], found[1])
+            return _update(packet, connection, "ORIGINAL")
+        return _update(packet, *found)
 
     def _new(self, packet: Packet, zone: int, template: CtTemplate | None) -> Connection | None:
         if packet.proto == TCP:

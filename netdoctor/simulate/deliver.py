@@ -116,8 +116,7 @@ def _through(run: Run, netns: Netns, link: Link, packet: Packet, mac: str | None
             return fate
     packet.src_mac, packet.dst_mac = link.mac, mac
     frame = Frame(packet, netns, link.name, next_hop=format_address(6, packet.dst))
-    fate = run.travel(partial(device.transmit, run, netns, link, frame))
-    return fate
+    return run.travel(partial(device.transmit, run, netns, link, frame))
 
 
 def _rules6(netns: Netns) -> bool:

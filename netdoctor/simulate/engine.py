@@ -180,7 +180,7 @@ def _answered(run: Run, resolved: Resolved, fate: Fate, outcome: Outcome, first:
     run.phase, run.hops, run.visited = "reply", 0, set()
     run.passed = {}
     end = run.travel(first)
-    matches, wrong = _accepts(run, resolved, end)
+    matches, wrong = _accepts(resolved, end)
     cause = end.cause
     if not matches and end.verdict in ("delivered", "left"):
         cause = bypass.explain(run, resolved, end, there, wrong)
@@ -214,7 +214,7 @@ def _reply_error(end: Fate) -> SenderError | None:
     return SenderError("timeout")
 
 
-def _accepts(run: Run, resolved: Resolved, end: Fate) -> tuple[bool, str]:
+def _accepts(resolved: Resolved, end: Fate) -> tuple[bool, str]:
     """Whether the sender takes the answer: it must come from whom it called, to where it called from."""
     sent, back = resolved.sent, end.packet
     wanted = "delivered" if resolved.local else "left"
@@ -227,10 +227,11 @@ def _accepts(run: Run, resolved: Resolved, end: Fate) -> tuple[bool, str]:
     if (back.src, back.sport) != (sent.dst, sent.dport):
         return False, f"expects {expected}, got {got}"
     if (back.dst, back.dport) != (sent.src, sent.sport) or (back.icmp_id != sent.icmp_id):
-        return (
-            False,
-            f"it is for {with_port(back.family, back.dst, back.dport)}, not for {with_port(sent.family, sent.src, sent.sport)}",
+        there, here = (
+            with_port(back.family, back.dst, back.dport),
+            with_port(sent.family, sent.src, sent.sport),
         )
+        return False, f"it is for {there}, not for {here}"
     return True, ""
 
 

@@ -55,10 +55,9 @@ def learned(run: Run, resolved: Resolved, fate: Fate) -> SenderError | None:
             return SenderError("local", told.icmp, told.from_, told.reaches_sender, "EPERM")
         if told.reaches_sender is not False:
             return told
-        silent = SenderError("timeout", told.icmp, told.from_, False, _timeout(packet))
-        return silent
+        return SenderError("timeout", told.icmp, told.from_, reaches_sender=False, errno=_timeout(packet))
     if local and fate.errno is not None and not (fate.silent and packet.proto == TCP):
-        return SenderError("local", None, None, True, fate.errno)
+        return SenderError("local", reaches_sender=True, errno=fate.errno)
     return SenderError("timeout", None, None, None, _timeout(packet))
 
 

@@ -322,13 +322,42 @@ def _local_routes(netns: Netns, family: Family) -> Iterable[Route]:
         hop = (Nexthop(dev=link.name),)
         for value, entry in netns.interface_addresses(link, family):
             own = format_address(family, value)
-            yield Route(family=name, dst=f"{own}/{BITS[family]}", type="local", table=LOCAL, prefsrc=own if family == 4 else None, scope="host", protocol="kernel", nexthops=hop)  # fmt: skip
+            yield Route(
+                family=name,
+                dst=f"{own}/{BITS[family]}",
+                type="local",
+                table=LOCAL,
+                prefsrc=own if family == 4 else None,
+                scope="host",
+                protocol="kernel",
+                nexthops=hop,
+            )
             if family == 4 and link.link_type == "loopback":
-                yield Route(family=name, dst=f"{own}/{entry.prefixlen}", type="local", table=LOCAL, prefsrc=own, scope="host", protocol="kernel", nexthops=hop)  # fmt: skip
+                yield Route(
+                    family=name,
+                    dst=f"{own}/{entry.prefixlen}",
+                    type="local",
+                    table=LOCAL,
+                    prefsrc=own,
+                    scope="host",
+                    protocol="kernel",
+                    nexthops=hop,
+                )
             elif entry.broadcast is not None:
-                yield Route(family=name, dst=f"{entry.broadcast}/32", type="broadcast", table=LOCAL, prefsrc=own, scope="link", protocol="kernel", nexthops=hop)  # fmt: skip
+                yield Route(
+                    family=name,
+                    dst=f"{entry.broadcast}/32",
+                    type="broadcast",
+                    table=LOCAL,
+                    prefsrc=own,
+                    scope="link",
+                    protocol="kernel",
+                    nexthops=hop,
+                )
         if family == 6 and link.link_type != "loopback":
-            yield Route(family=name, dst="ff00::/8", type="multicast", table=LOCAL, metric=256, protocol="kernel", nexthops=hop)  # fmt: skip
+            yield Route(
+                family=name, dst="ff00::/8", type="multicast", table=LOCAL, metric=256, protocol="kernel", nexthops=hop
+            )
 
 
 def _connected_routes(netns: Netns, family: Family) -> Iterable[Route]:
@@ -339,4 +368,12 @@ def _connected_routes(netns: Netns, family: Family) -> Iterable[Route]:
         for entry in link.addresses:
             if entry.family == name and "noprefixroute" not in entry.flags:
                 network = prefix(f"{entry.peer or entry.address}/{entry.prefixlen}")
-                yield Route(family=name, dst=f"{format_address(family, network[1])}/{network[2]}", prefsrc=entry.address if family == 4 else None, scope="link", protocol="kernel", metric=256 if family == 6 else 0, nexthops=(Nexthop(dev=link.name),))  # fmt: skip
+                yield Route(
+                    family=name,
+                    dst=f"{format_address(family, network[1])}/{network[2]}",
+                    prefsrc=entry.address if family == 4 else None,
+                    scope="link",
+                    protocol="kernel",
+                    metric=256 if family == 6 else 0,
+                    nexthops=(Nexthop(dev=link.name),),
+                )

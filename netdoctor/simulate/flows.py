@@ -1,4 +1,5 @@
-"""From a flow as a user writes it to a packet in a namespace: FROM and TO resolved. Knows nothing of what becomes of it.
+"""From a flow as a user writes it to a packet in a namespace: FROM and TO resolved. Knows nothing of what becomes of
+it.
 
 Grammar: INTERFACE, "FROM", "TO", "A flow, in".
 """
@@ -9,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from netdoctor.model.errors import FlowError, UnknownNamespaceError
+from netdoctor.model.errors import FlowError
 from netdoctor.model.text import printable
 from netdoctor.netfilter.packet import ICMP, ICMPV6, SCTP, TCP, TCP_FLAGS, UDP, Packet, format_address
 from netdoctor.simulate.fib import Key, fib
@@ -139,10 +140,7 @@ def _destination(world: World, flow: Flow, target: Target) -> tuple[Family, int,
         wanted = address(flow.src)[0] if _bare_address(flow.src) else None
     elif _bare_address(flow.from_):
         wanted = address(flow.from_)[0]
-    try:
-        netns = world.find(name)
-    except UnknownNamespaceError:
-        raise
+    netns = world.find(name)
     if netns is None:
         workload = _workload_address(world, name)
         if workload is not None:
@@ -303,7 +301,7 @@ def default_ttl(netns: Netns, family: Family) -> int:
 def _flags(text: str) -> int:
     value = 0
     for word in text.replace(" ", ",").split(","):
-        if word and word.upper() not in ("NONE",):
+        if word and word.upper() != "NONE":
             if word.upper() not in TCP_FLAGS:
                 raise FlowError(f"flags {printable(text)!r}: {printable(word)!r} is none of {', '.join(TCP_FLAGS)}")
             value |= TCP_FLAGS[word.upper()]

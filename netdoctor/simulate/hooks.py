@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal
 
 from netdoctor.simulate import nat, native, tables
 from netdoctor.simulate.conntrack import Conntrack
-from netdoctor.simulate.run import Fate
 from netdoctor.simulate.surroundings import Here
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from netdoctor.netfilter.effect import CtTemplate
     from netdoctor.netfilter.packet import Hook, Packet
     from netdoctor.simulate.routing import Route
-    from netdoctor.simulate.run import Run
+    from netdoctor.simulate.run import Fate, Run
     from netdoctor.topology.namespace import Netns
 
 What = Literal["raw", "conntrack", "mangle", "nat", "filter", "security", "confirm"]

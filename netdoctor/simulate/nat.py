@@ -67,7 +67,9 @@ def _bind(at: At, connection: Connection, manip: Manip) -> Fate | None:
         if isinstance(result.effect, Nat):
             chosen = _range(at, result.effect)
             if chosen is None:
-                cause = at.run.cause("rule", at.netns, drop_reason="NETFILTER_DROP", detail="no address to translate to", **result.where)  # fmt: skip
+                cause = at.run.cause(
+                    "rule", at.netns, drop_reason="NETFILTER_DROP", detail="no address to translate to", **result.where
+                )
                 return Fate(
                     "dropped",
                     at.netns,
@@ -265,7 +267,9 @@ def jhash2(words: list[int], initial: int) -> int:
 def _with_port(
     chosen: ConnTuple, range_: Range, manip: Manip, used: object
 ) -> tuple[ConnTuple, tuple[int, int] | None]:
-    """Choose a port (nf_nat_l4proto_unique_tuple): at random, but for destinations, which start at the range's first."""
+    """Choose a port (nf_nat_l4proto_unique_tuple): at random, but for destinations, which start at the range's
+    first.
+    """
     port = chosen.sport if manip == "src" else chosen.dport
     if range_.first_port is None or range_.last_port is None:
         if manip == "dst":
@@ -364,7 +368,9 @@ def _translate_error(at: At, connection: Connection, manip: Manip) -> None:
         packet.src = target.src
     else:
         packet.dst = target.dst
-    at.run.step("nat", at.netns, packet, hook=at.hook, action="translate", table="nat", note=f"ICMP error now from {format_address(packet.family, packet.src)} to {format_address(packet.family, packet.dst)}")  # fmt: skip
+    now_from, now_to = (format_address(packet.family, one) for one in (packet.src, packet.dst))
+    note = f"ICMP error now from {now_from} to {now_to}"
+    at.run.step("nat", at.netns, packet, hook=at.hook, action="translate", table="nat", note=note)
 
 
 def _set_inner(inner: Packet, side: Manip, written: ConnTuple) -> None:

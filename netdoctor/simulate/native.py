@@ -1,4 +1,5 @@
-"""Native nftables base chains in the way of a packet: where one could decide and is not modelled, the answer is unknown.
+"""Native nftables base chains in the way of a packet: where one could decide and is not modelled, the answer is
+unknown.
 
 Knows nothing of iptables' tables.
 """

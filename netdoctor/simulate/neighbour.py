@@ -83,7 +83,7 @@ def _nobody(run: Run, netns: Netns, link: Link, frame: Frame) -> Fate:
     if link.kind == "bridge":
         carrier = link.is_up and any(wire.carrier(netns, port) for port in netns.bridge_ports(link.name))
     protocol = "ARP" if packet.family == 4 else "neighbour discovery"
-    why = _why_nobody(netns, link, frame) if carrier else f"{link.name} has no carrier"
+    why = _why_nobody(netns, frame) if carrier else f"{link.name} has no carrier"
     note = f"nobody answers {protocol} for {frame.next_hop} on {link.name}{': ' + why if why else ''}"
     run.step("neighbour", netns, packet, action="no answer", note=note)
     cause = run.cause(
@@ -96,7 +96,7 @@ def _nobody(run: Run, netns: Netns, link: Link, frame: Frame) -> Fate:
     )
 
 
-def _why_nobody(netns: Netns, link: Link, frame: Frame) -> str:
+def _why_nobody(netns: Netns, frame: Frame) -> str:
     """Say why the owner of the address does not hear or answer, where the snapshot shows it."""
     from netdoctor.topology.addresses import address
 
@@ -168,7 +168,7 @@ def _arp_sender(netns: Netns, link: Link, packet: Packet, hop: int) -> int:
 def _ignored(netns: Netns, dev: Link, hop: int, sender: int) -> bool:
     """arp_ignore: 1 only addresses of this interface, 2 and of the sender's subnet, 3 not of scope host, 8 none."""
     mode = max(netns.conf(4, "all", "arp_ignore", 0), netns.conf(4, dev.name, "arp_ignore", 0))
-    own = {value: entry for value, entry in netns.interface_addresses(dev, 4)}
+    own = dict(netns.interface_addresses(dev, 4))
     if mode == 0:
         return False
     if mode == 1:
@@ -189,9 +189,11 @@ def _filtered(run: Run, netns: Netns, dev: Link, hop: int, sender: int) -> bool:
 
 
 def _answers6(run: Run, netns: Netns, link: Link, station: Station, hop: int) -> bool:
-    """Whether a station answers a neighbour solicitation: only for addresses of that interface, and it must get there."""
+    """Whether a station answers a neighbour solicitation: only for addresses of that interface, and it must get
+    there.
+    """
     other, dev = station.netns, station.link
-    own = {value: entry for value, entry in other.interface_addresses(dev, 6)}
+    own = dict(other.interface_addresses(dev, 6))
     if hop in own:
         if {"tentative", "dadfailed"} & set(own[hop].flags) and "optimistic" not in own[hop].flags:
             return False

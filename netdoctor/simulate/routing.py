@@ -179,7 +179,8 @@ def _max(netns: Netns, dev: str, name: str) -> int:
     return max(netns.conf(4, "all", name, 0), netns.conf(4, dev, name, 0))
 
 
-# --- what arrives ------------------------------------------------------------------------------------------------------
+# --- what arrives
+# ------------------------------------------------------------------------------------------------------
 
 
 def arrive(run: Run, netns: Netns, packet: Packet, dev: str) -> Route | Fate:
@@ -293,7 +294,8 @@ def _arrive6(run: Run, netns: Netns, packet: Packet, dev: str) -> Route | Fate:
     return Route("unicast", way.dev or "lo", _gateway(way), 0, text, found.entry.route.mtu)
 
 
-# --- how it ends here --------------------------------------------------------------------------------------------------
+# --- how it ends here
+# --------------------------------------------------------------------------------------------------
 
 
 def _end(
@@ -363,10 +365,7 @@ def _filtered(run: Run, netns: Netns, packet: Packet, dev: str, mode: int, back:
 
 
 def _not_forwarding(run: Run, netns: Netns, packet: Packet, dev: str) -> Fate:
-    if netns.number("net.ipv4.ip_forward", 0):
-        sysctl = f"net.ipv4.conf.{dev}.forwarding"
-    else:
-        sysctl = "net.ipv4.ip_forward"
+    sysctl = f"net.ipv4.conf.{dev}.forwarding" if netns.number("net.ipv4.ip_forward", 0) else "net.ipv4.ip_forward"
     note = f"{format_address(4, packet.dst)} is not an address of this namespace, and {sysctl} is 0"
     return _end(
         run,

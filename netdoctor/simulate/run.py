@@ -5,14 +5,14 @@ Knows nothing of how a packet moves; the files named after the kernel's parts do
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from netdoctor.netfilter.packet import ICMP, ICMPV6, PROTOCOL_NAMES, family_name, format_address
 from netdoctor.simulate.trace import Cause, CauseKind, Final, Outer, PacketView, Stage, Step, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from netdoctor.model.snapshot import Link
     from netdoctor.netfilter.packet import Packet
     from netdoctor.simulate.choices import Choices
@@ -69,7 +69,7 @@ class Fate:
         )
 
 
-Onward = Union[Fate, Callable[[], "Onward"]]
+Onward: TypeAlias = "Fate | Callable[[], Onward]"
 """What a stage gives back: the end, or the next stage. Stages are run one after the other, so no path is too deep."""
 
 

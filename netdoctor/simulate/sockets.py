@@ -90,7 +90,8 @@ def bound_to(socket: Socket) -> tuple[Family, int] | None:
 def matching(netns: Netns, packet: Packet, *, transparent: bool, wildcard: bool) -> Answer:
     """Return what `-m socket` says.
 
-    A listener bound to every address counts with `wildcard` only (--nowildcard), but an established connection to it does.
+    A listener bound to every address counts with `wildcard` only (--nowildcard), but an established connection to it
+    does.
     """
     if packet.proto in (ICMP, ICMPV6):
         return False

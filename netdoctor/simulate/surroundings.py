@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netdoctor.netfilter.ternary import Answer, Unknown
 from netdoctor.simulate import sockets
 from netdoctor.simulate.fib import Key, fib
 from netdoctor.topology.addresses import is_multicast
@@ -16,6 +15,7 @@ from netdoctor.topology.addresses import is_multicast
 if TYPE_CHECKING:
     from netdoctor.netfilter.ipset import IpSet
     from netdoctor.netfilter.packet import Family, Hook, Packet
+    from netdoctor.netfilter.ternary import Answer, Unknown
     from netdoctor.simulate.run import Run
     from netdoctor.topology.namespace import Netns
 

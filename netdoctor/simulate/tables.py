@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from netdoctor.netfilter import effect as effects
-from netdoctor.netfilter.iptables.save import Chain, Rule, Table
 from netdoctor.netfilter.ownership import owner
 from netdoctor.netfilter.packet import family_name
 from netdoctor.netfilter.ternary import Chance, Unknown
 from netdoctor.simulate.run import Answer, Fate
-from netdoctor.simulate.trace import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from netdoctor.netfilter.iptables.save import Chain, Rule, Table
     from netdoctor.simulate.hooks import At
     from netdoctor.simulate.surroundings import Here
+    from netdoctor.simulate.trace import Stage
     from netdoctor.topology.namespace import Netns
 
 MAX_CALLS = 4096  # a ruleset that the kernel loaded has no loops; a file from a stranger may

@@ -86,7 +86,8 @@ def encapsulate(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
     local = 0 if link.vxlan.local is None else address(link.vxlan.local)[1]
     outer = Packet(
         family, UDP, local, remote, sport=None, dport=link.vxlan.dstport, sport_range=(32768, 60999),
-        size=inner.size + _OVERHEAD[family], ttl=link.vxlan.ttl or 64, df=link.vxlan.df == "set", mark=inner.mark, inner=inner,
+        size=inner.size + _OVERHEAD[family], ttl=link.vxlan.ttl or 64, df=link.vxlan.df == "set", mark=inner.mark,
+        inner=inner,
     )  # fmt: skip
     if not run.muted:
         run.step("encapsulate", netns, inner, note=f"{link.name}: VNI {link.vxlan.vni} to {targets[at]}")
@@ -94,7 +95,7 @@ def encapsulate(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
     phase, run.phase = run.phase, "next"  # the outer packet is for the kernel's tunnel socket, not for a process
     fate = run.travel(partial(send.send, run, netns, outer, oif=link.vxlan.dev if family == 6 else None))
     run.phase = phase
-    return _arrived(run, netns, link, frame, fate, outer)
+    return _arrived(run, link, frame, fate, outer)
 
 
 def _with_outer(run: Run, outer: Packet, vni: int | None) -> Step:
@@ -105,7 +106,7 @@ def _with_outer(run: Run, outer: Packet, vni: int | None) -> Step:
     return msgspec.structs.replace(step, packet=msgspec.structs.replace(step.packet, outer=outer_view(outer, vni)))
 
 
-def _arrived(run: Run, netns: Netns, link: Link, frame: Frame, fate: Fate, outer: Packet) -> Onward:
+def _arrived(run: Run, link: Link, frame: Frame, fate: Fate, outer: Packet) -> Onward:
     """What became of the outer packet is what becomes of the inner one, unless it arrived."""
     inner = frame.packet
     if fate.verdict != "delivered":

@@ -1,1 +1,3 @@
-"""The network as a graph: namespaces, interfaces, bridges, tunnels, neighbours, hosts. Knows nothing of rules or packets' fates."""
+"""The network as a graph: namespaces, interfaces, bridges, tunnels, neighbours, hosts. Knows nothing of rules or
+packets' fates.
+"""

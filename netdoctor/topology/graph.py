@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import networkx
+import networkx as nx
 
 from netdoctor.topology.addresses import address
 
@@ -25,7 +25,7 @@ Node = tuple[str, str]
 
 def build(world: World) -> Any:
     """Return the networkx.MultiDiGraph of a world."""
-    graph = networkx.MultiDiGraph()
+    graph = nx.MultiDiGraph()
     for netns in world.namespaces.values():
         graph.add_node(netns.name, kind="namespace", host=netns.host)
         for link in netns.snapshot.links:

@@ -1,4 +1,6 @@
-"""One network namespace, with questions about its interfaces answered fast. Knows nothing of rules' meanings or routes."""
+"""One network namespace, with questions about its interfaces answered fast. Knows nothing of rules' meanings or
+routes.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +108,7 @@ class Netns:
         return [(address(entry.address)[1], entry) for entry in link.addresses if entry.family == name]
 
     def sysctl(self, name: str, default: str | None = None) -> str | None:
-        """Return a sysctl's text. An interface name's dots are written as slashes, as sysctl(8) does."""
+        """Return what a sysctl holds; the dots of an interface name are written as slashes, as by sysctl(8)."""
         return self.snapshot.sysctls.get(name, default)
 
     def number(self, name: str, default: int) -> int:

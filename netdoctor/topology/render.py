@@ -1,4 +1,5 @@
-"""The graph for people and programs: text, Graphviz, Mermaid, GraphML. Every name is escaped: names come from strangers.
+"""The graph for people and programs: text, Graphviz, Mermaid, GraphML. Every name is escaped: names come from
+strangers.
 
 Knows nothing of where the graph came from.
 """
@@ -148,7 +149,8 @@ def graphml(world: World) -> str:
         lines.append(f"    <node id={quoteattr(number)}>{inner}</node>")
     for source, target, kind in [*_contained(world), *_ties(world)]:
         lines.append(
-            f'    <edge source="{numbers[source]}" target="{numbers[target]}"><data key="tie">{_xml(kind)}</data></edge>'
+            f'    <edge source="{numbers[source]}" target="{numbers[target]}">'
+            f'<data key="tie">{_xml(kind)}</data></edge>'
         )
     return "\n".join([*lines, "  </graph>", "</graphml>", ""])
 

@@ -1,11 +1,12 @@
 """The FORWARD policy is DROP, and no rule accepts these containers.
 
 What it finds
-    A connection of a container that passes FORWARD without meeting a rule that accepts it, while the chain's policy drops
-    the rest.
+    A connection of a container that passes FORWARD without meeting a rule that accepts it, while the chain's policy
+    drops the rest.
 
 Why it matters
-    Docker sets the policy of FORWARD to DROP when it switches forwarding on, and accepts its own bridges only. What other
+    Docker sets the policy of FORWARD to DROP when it switches forwarding on, and accepts its own bridges only. What
+    other
     programs put on bridges (CNI, LXC, libvirt, podman, machines) then loses its network, for a reason that none of them
     shows: the policy has no rule number and no comment.
 

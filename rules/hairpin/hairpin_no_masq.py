@@ -1,8 +1,8 @@
 """A container cannot reach itself through its own service address or published port: its source is not rewritten.
 
 What it finds
-    A connection of a container to a service that is translated back to that same container, whose source address nothing
-    masquerades.
+    A connection of a container to a service that is translated back to that same container, whose source address
+    nothing masquerades.
 
 Why it matters
     The packet comes back to its sender with the sender's own address as the source. The kernel takes that for a forgery

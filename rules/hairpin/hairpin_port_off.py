@@ -1,13 +1,15 @@
-"""A container cannot reach itself through its own service address: the bridge does not send a frame back where it came from.
+"""A container cannot reach itself through its own service address: the bridge does not send a frame back where it came
+from.
 
 What it finds
-    A connection of a container to a service that is translated back to that same container inside the bridge, whose port
-    has hairpin mode off.
+    A connection of a container to a service that is translated back to that same container inside the bridge, whose
+    port has hairpin mode off.
 
 Why it matters
-    With bridge netfilter on, the address is translated while the frame is inside the bridge. It would have to leave by the
-    very port by which it came in, and a bridge never does that unless the port's hairpin flag is set. Other containers are
-    fine; with several endpoints it fails once in N times.
+    With bridge netfilter on, the address is translated while the frame is inside the bridge. It would have to leave by
+    the
+    very port by which it came in, and a bridge never does that unless the port's hairpin flag is set. Other containers
+    are fine; with several endpoints it fails once in N times.
 
 How to fix
     bridge link set dev VETH hairpin on

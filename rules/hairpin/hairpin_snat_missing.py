@@ -5,9 +5,11 @@ What it finds
     the caller, while bridged packets do not pass iptables and nothing rewrites the caller's address.
 
 Why it matters
-    The request is routed: the host translates 10.96.0.10 to the container's own address. The answer needs no router, since
+    The request is routed: the host translates 10.96.0.10 to the container's own address. The answer needs no router,
+    since
     both containers are on one bridge: it goes from port to port, past conntrack, and keeps the container's address. The
-    caller never called that address; it resets the answer and waits until it times out. Callers on other nodes are fine,
+    caller never called that address; it resets the answer and waits until it times out. Callers on other nodes are
+    fine,
     because their answers return through the host that translated. DNS through the cluster's service address shows it as
     "reply from unexpected source".
 
@@ -118,7 +120,10 @@ def repair(found: Finding, node: Node) -> Iterator[Plan]:
     backend, network = evidence.backend(node, family), evidence.network(node, bridge, family)
     if backend is None or network is None:
         return
-    text = f'-s {network} -d {network} -m conntrack --ctstate DNAT -m comment --comment "netdoctor:{RULE.id}" -j MASQUERADE'
+    text = (
+        f"-s {network} -d {network} -m conntrack --ctstate DNAT"
+        f' -m comment --comment "netdoctor:{RULE.id}" -j MASQUERADE'
+    )
     yield Plan(
         finding=found.id,
         rule=RULE.id,

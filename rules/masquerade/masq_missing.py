@@ -1,10 +1,12 @@
 """Containers reach nothing outside this node: their own addresses leave it, and nobody out there knows the way back.
 
 What it finds
-    A connection of a container to the outside that leaves by the node's uplink with the container's address as its source.
+    A connection of a container to the outside that leaves by the node's uplink with the container's address as its
+    source.
 
 Why it matters
-    Container networks are private to the node. A packet that leaves with 172.17.0.2 or 10.244.0.2 as its source arrives,
+    Container networks are private to the node. A packet that leaves with 172.17.0.2 or 10.244.0.2 as its source
+    arrives,
     but the answer goes to whoever owns that address elsewhere, or to nobody. tcpdump on the uplink shows the requests
     leaving untranslated.
 

@@ -86,7 +86,8 @@ def test_the_same_rule_is_found_however_it_is_quoted() -> None:
 def test_quoted_words_are_one_argument_of_the_command() -> None:
     rule = AddRule(**WHERE, text='-m comment --comment "a \\"b\\" c" -j ACCEPT', position=1)
     assert rule.commands() == (
-        ("iptables-nft", "-w", "-t", "nat", "-I", "POSTROUTING", "1", "-m", "comment", "--comment", 'a "b" c', "-j", "ACCEPT"),
+        ("iptables-nft", "-w", "-t", "nat", "-I", "POSTROUTING", "1", "-m", "comment", "--comment", 'a "b" c', "-j",
+        "ACCEPT"),
     )  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""A bench for matches: counts on a real kernel which rules a packet hits, and holds that against what the model says."""
+"""A bench for matches: counts on a real kernel which rules a packet hits, and holds that against what the model
+says."""
 
 from __future__ import annotations
 
@@ -6,7 +7,6 @@ import ipaddress
 import json
 import os
 import re
-import socket
 import struct
 import subprocess
 import sys
@@ -40,7 +40,10 @@ class Around:
     sysctls: dict = field(default_factory=dict)
 
     def address_type(self, family, address, dev):
-        return self.types.get((str(ipaddress.ip_address(address)) if family == 4 else str(ipaddress.IPv6Address(address)), dev), Unknown("type"))
+        return self.types.get(
+            (str(ipaddress.ip_address(address)) if family == 4 else str(ipaddress.IPv6Address(address)), dev),
+            Unknown("type"),
+        )
 
     def reverse_path(self, packet, *, loose, use_mark, accept_local):
         return self.reverse
@@ -97,7 +100,6 @@ def _sum16(data):
 
 def _transport(packet, source, target):
     data = packet.payload
-    pseudo = source + target + struct.pack("!BBH" if packet.family == 4 else "!IHBB", *((0, packet.proto, 0) if packet.family == 4 else (0, 0, 0, packet.proto)))
 
     def summed(header, at):
         whole = header + data
@@ -115,7 +117,9 @@ def _transport(packet, source, target):
         for kind in sorted(packet.tcp_options - {2}):
             options += b"\1" if kind == 1 else bytes((kind, 2)) if kind != 3 else b"\3\3\7"
         options += b"\0" * (-len(options) % 4)
-        header = struct.pack("!HHIIBBHHH", packet.sport, packet.dport, 1000, 0, (20 + len(options)) << 2, packet.tcp_flags, 1000, 0, 0)
+        header = struct.pack(
+            "!HHIIBBHHH", packet.sport, packet.dport, 1000, 0, (20 + len(options)) << 2, packet.tcp_flags, 1000, 0, 0
+        )
         return summed(header + options, 16)
     if packet.proto in {UDP, 136}:
         return summed(struct.pack("!HHHH", packet.sport, packet.dport, 8 + len(data), 0), 6)
@@ -127,7 +131,9 @@ def _transport(packet, source, target):
     if packet.proto == SCTP:
         return _sctp(packet)
     if packet.proto == 33:
-        return summed(struct.pack("!HHBBHBBH", packet.sport, packet.dport, 5, 0, 0, 1, 0, 1) + struct.pack("!II", 0, 0), 6)
+        return summed(
+            struct.pack("!HHBBHBBH", packet.sport, packet.dport, 5, 0, 0, 1, 0, 1) + struct.pack("!II", 0, 0), 6
+        )
     return data
 
 
@@ -155,7 +161,11 @@ def ip_packet(packet):
     body = _transport(packet, source, target)
     if packet.family == 4:
         offset = {"no": 0x4000 if packet.df else 0, "first": 0x2000, "later": 185}[packet.fragment]
-        header = struct.pack("!BBHHHBBH", 0x45, packet.tos, 20 + len(body), 1, offset, packet.ttl, packet.proto, 0) + source + target
+        header = (
+            struct.pack("!BBHHHBBH", 0x45, packet.tos, 20 + len(body), 1, offset, packet.ttl, packet.proto, 0)
+            + source
+            + target
+        )
         return header[:10] + struct.pack("!H", _sum16(header)) + header[12:] + body
     chain = b""
     kinds = [*packet.extension_headers, packet.proto]
@@ -171,7 +181,12 @@ def ip_packet(packet):
         else:
             chain += struct.pack("!BB", following, 0) + b"\1\4\0\0\0\0"
     body = chain + body
-    return struct.pack("!IHBB", 6 << 28 | packet.tos << 20 | packet.flow_label, len(body), kinds[0], packet.ttl) + source + target + body
+    return (
+        struct.pack("!IHBB", 6 << 28 | packet.tos << 20 | packet.flow_label, len(body), kinds[0], packet.ttl)
+        + source
+        + target
+        + body
+    )
 
 
 class Bench:
@@ -207,9 +222,11 @@ class Bench:
         assert done["status"] == 0, f"{' '.join(argv)}: {done['err']}\n{stdin}"
         return done["out"]
 
-    def load(self, rules, *, family=4, table="mangle", hook="FORWARD", backend="legacy", before=(), to=None, source=None):
+    def load(
+        self, rules, *, family=4, table="mangle", hook="FORWARD", backend="legacy", before=(), to=None, source=None
+    ):
         """Load rules that only count; nothing else stays in the table."""
-        if hook in {"INPUT"}:
+        if hook == "INPUT":
             to = to or ROUTER_IN[family]
         elif hook == "OUTPUT":
             source = source or ROUTER_IN[family]
@@ -236,7 +253,9 @@ class Bench:
         """Send packets as frames by the client's wire."""
         frames = []
         for packet in packets:
-            head = bytes.fromhex((dst_mac + src_mac).replace(":", "")) + (b"\x08\x00" if packet.family == 4 else b"\x86\xdd")
+            head = bytes.fromhex((dst_mac + src_mac).replace(":", "")) + (
+                b"\x08\x00" if packet.family == 4 else b"\x86\xdd"
+            )
             frames.append((head + ip_packet(packet)).hex())
         self.ask("send", netns=netns, dev=dev, frames=frames)
 
@@ -260,7 +279,9 @@ class Bench:
         model = {text: rule.answer(packet.clone(), around) for text, rule in parsed.items()}
         unknown = [text for text, answer in model.items() if not isinstance(answer, bool)]
         assert unknown == []
-        assert {text: (kernel[text], model[text]) for text in kernel if kernel[text] != model[text]} == {}, "kernel, model"
+        assert {text: (kernel[text], model[text]) for text in kernel if kernel[text] != model[text]} == {}, (
+            "kernel, model"
+        )
         return kernel
 
 

@@ -44,8 +44,8 @@ _PLAIN = frozenset({
 def mask(snapshot: Snapshot, key: bytes | None = None) -> Snapshot:
     """Return the snapshot with its addresses and names mapped and its comments dropped.
 
-    The mapping is the same throughout a snapshot and differs from one to the next: `key` (16 to 64 bytes) is random where
-    none is given, and is kept nowhere.
+    The mapping is the same throughout a snapshot and differs from one to the next: `key` (16 to 64 bytes) is random
+    where none is given, and is kept nowhere.
     """
     return _Masker(key or secrets.token_bytes(32), snapshot).snapshot()
 

@@ -1,6 +1,7 @@
 """Addresses mapped to others so that prefixes stay prefixes: two that share n leading bits still share exactly n.
 
-Knows nothing of where an address stands. After Crypto-PAn (Xu, Fan, Ammar, Moon 2002), with a keyed hash for its cipher.
+Knows nothing of where an address stands. After Crypto-PAn (Xu, Fan, Ammar, Moon 2002), with a keyed hash for its
+cipher.
 
 A bit is flipped or not by a keyed hash of the bits before it: a walk down a binary tree of flips. What keeps a meaning
 is a node of that tree whose flip is fixed: private ranges stay private, a subnet's broadcast address its last one, and
@@ -104,8 +105,8 @@ class Addresses:
         for texts, changes in ((_SAME4, False), (_CLASSES4, True)):
             for network in map(IPv4Network, texts):
                 self._tree4.keep_prefix(int(network.network_address), network.prefixlen, changes_below=changes)
-        for texts, changes in ((_SAME6, False), (_CLASSES6, True), (_EMBEDDED, False)):
-            for network6 in map(IPv6Network, texts):
+        for texts6, changes in ((_SAME6, False), (_CLASSES6, True), (_EMBEDDED, False)):
+            for network6 in map(IPv6Network, texts6):
                 self._tree6.keep_prefix(int(network6.network_address), network6.prefixlen, changes_below=changes)
         for octet in range(256):
             self._tree_mac.keep_prefix(octet << 40, 8, changes_below=False)

@@ -25,7 +25,8 @@ _INTERFACE = re.compile(
 _CHAIN = re.compile(r"^:(\S+) -|^(?<=-A )(\S+)", re.MULTILINE)
 _DECLARED = re.compile(r"^:(\S+)", re.MULTILINE)
 _NAMED = re.compile(
-    rf"(?<= )(--match-set|--add-set|--del-set|--map-set|--name|--hashlimit-name|--path|--string|--rateest-name) ({_QUOTED})"
+    r"(?<= )(--match-set|--add-set|--del-set|--map-set|--name|--hashlimit-name|--path|--string|--rateest-name) "
+    rf"({_QUOTED})"
 )
 _INTERFACE_KEYS = frozenset(
     {"iifname", "oifname", "iif", "oif", "ibrname", "obrname", "sdifname", "sdif", "ibridgename"}

@@ -45,8 +45,8 @@ class Window:
 
 
 def _time(text: str) -> time:
-    hours, minutes, *seconds = (int(part) for part in text.split(":"))
-    return time(hours, minutes, *seconds)
+    hours, minutes, seconds = (*map(int, text.split(":")), 0)[:3]
+    return time(hours, minutes, seconds)
 
 
 def _date(text: str) -> datetime:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _ADDRESSES = {"--ctorigsrc": "origsrc", "--ctorigdst": "origdst", "--ctreplsrc": "replsrc", "--ctrepldst": "repldst"}
 _PORTS = {
-    "--ctorigsrcport": "origsrc", "--ctorigdstport": "origdst", "--ctreplsrcport": "replsrc", "--ctrepldstport": "repldst",
+    "--ctorigsrcport": "origsrc", "--ctorigdstport": "origdst", "--ctreplsrcport": "replsrc",
+    "--ctrepldstport": "repldst",
 }  # fmt: skip
 
 
@@ -93,7 +94,7 @@ class Conntrack(Match):
 
 
 def _states(packet: Packet) -> set[str]:
-    states = {packet.ctstate or "INVALID"}
+    states: set[str] = {packet.ctstate or "INVALID"}
     connection = packet.connection
     if connection is not None and packet.ctstate not in {None, "INVALID", "UNTRACKED"}:
         if connection.snat:

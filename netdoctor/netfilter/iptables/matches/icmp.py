@@ -35,5 +35,7 @@ class Icmp(Match):
         """Say whether the packet matches."""
         if packet.proto != ICMP or packet.fragment == "later":
             return False
-        hit = self.type is None or (packet.icmp_type == self.type and self.first <= (packet.icmp_code or 0) <= self.last)
+        hit = self.type is None or (
+            packet.icmp_type == self.type and self.first <= (packet.icmp_code or 0) <= self.last
+        )
         return hit is not self.negated

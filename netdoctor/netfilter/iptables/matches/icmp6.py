@@ -35,5 +35,7 @@ class Icmp6(Match):
         """Say whether the packet matches."""
         if packet.proto != ICMPV6 or packet.fragment == "later":
             return False
-        hit = self.type is None or (packet.icmp_type == self.type and self.first <= (packet.icmp_code or 0) <= self.last)
+        hit = self.type is None or (
+            packet.icmp_type == self.type and self.first <= (packet.icmp_code or 0) <= self.last
+        )
         return hit is not self.negated

@@ -38,9 +38,6 @@ class Multiport(Match):
         """Say whether the packet matches."""
         if packet.fragment == "later" or packet.proto not in PORT_PROTOCOLS:
             return False
-        found: list[Answer] = []
-        for low, high in self.ranges:
-            for side in self.sides:
-                found.append(port_in(packet, side, low, high))
+        found = [port_in(packet, side, low, high) for low, high in self.ranges for side in self.sides]
         answer = any_of(found)
         return negate(answer) if self.written[0].negated else answer

@@ -60,8 +60,10 @@ def test_packet_and_connection_marks(bench, packet_of, around, family, backend):
     targets = [
         "MARK --set-xmark 0x5/0xffffffff", "MARK --set-mark 0x1/0xf", "MARK --or-mark 0x4", "MARK --and-mark 0x1",
         "MARK --xor-mark 0xe", "MARK --set-xmark 0xff/0xf0", "CONNMARK --save-mark", "MARK --set-xmark 0x0",
-        "CONNMARK --restore-mark --nfmask 0xf --ctmask 0xf", "CONNMARK --set-mark 0x5/0xf", "CONNMARK --set-xmark 0x5/0xff",
-        "CONNMARK --or-mark 0xa", "CONNMARK --and-mark 0xa", "CONNMARK --xor-mark 0xf", "CONNMARK --restore-mark --mask 0xf",
+        "CONNMARK --restore-mark --nfmask 0xf --ctmask 0xf", "CONNMARK --set-mark 0x5/0xf",
+        "CONNMARK --set-xmark 0x5/0xff",
+        "CONNMARK --or-mark 0xa", "CONNMARK --and-mark 0xa", "CONNMARK --xor-mark 0xf",
+        "CONNMARK --restore-mark --mask 0xf",
         "MARK --set-xmark 0x105", "CONNMARK --save-mark --nfmask 0xff --ctmask 0xff00",
         "CONNMARK --restore-mark --left-shift-mark 8", "CONNMARK --set-xmark 0x5/0xff --left-shift-mark 4",
         "CONNMARK --restore-mark --right-shift-mark 4",
@@ -76,7 +78,8 @@ def test_packet_and_connection_marks(bench, packet_of, around, family, backend):
 @pytest.mark.parametrize("family", [4, 6])
 def test_the_tos_byte(bench, packet_of, around, family, backend):
     targets = [
-        "TOS --set-tos 0x10/0x3f", "TOS --set-tos 0x20", "TOS --or-tos 0x80", "TOS --and-tos 0x23", "TOS --xor-tos 0x03",
+        "TOS --set-tos 0x10/0x3f", "TOS --set-tos 0x20", "TOS --or-tos 0x80", "TOS --and-tos 0x23",
+        "TOS --xor-tos 0x03",
         "DSCP --set-dscp 0x20", "DSCP --set-dscp-class EF", "TOS --set-tos 0xf3/0xff", "DSCP --set-dscp 0",
     ]  # fmt: skip
     agree(bench, packet_of(family), each_behind(targets, BYTES), around(), backend)
@@ -118,7 +121,8 @@ def test_the_hop_limit(bench, packet_of, around, backend):
 def test_tcp_options_and_congestion_bits(bench, packet_of, around, backend):
     packet = packet_of(4, tcp_mss=1460, tcp_options=frozenset({2, 3, 4, 8}), tcp_flags=2 | 64 | 128)
     targets = [
-        "LOG", "ECN --ecn-tcp-cwr 0", "ECN --ecn-ip-ect 2", "ECN --ecn-tcp-remove", "ECN --ecn-tcp-ece 1 --ecn-ip-ect 1",
+        "LOG", "ECN --ecn-tcp-cwr 0", "ECN --ecn-ip-ect 2", "ECN --ecn-tcp-remove",
+        "ECN --ecn-tcp-ece 1 --ecn-ip-ect 1",
         "TCPMSS --set-mss 1400", "TCPMSS --set-mss 1460", "TCPOPTSTRIP --strip-options wscale", "TCPMSS --set-mss 500",
         "TCPOPTSTRIP --strip-options 8,sack-permitted",
     ]  # fmt: skip

@@ -72,7 +72,15 @@ def test_address_translation_of_ipv6(text, nat, packet_of, around):
     assert effect(f"-j {text}", packet_of, around, family=6) == nat
 
 
-@pytest.mark.parametrize(("hook", "manip", "new"), [("PREROUTING", "dst", "10.9.0.2"), ("OUTPUT", "dst", "10.9.0.2"), ("POSTROUTING", "src", "10.9.0.2"), ("INPUT", "src", "10.9.0.2")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("hook", "manip", "new"),
+    [
+        ("PREROUTING", "dst", "10.9.0.2"),
+        ("OUTPUT", "dst", "10.9.0.2"),
+        ("POSTROUTING", "src", "10.9.0.2"),
+        ("INPUT", "src", "10.9.0.2"),
+    ],
+)
 def test_netmap_keeps_the_host_part(hook, manip, new, packet_of, around):
     found = effect(
         "-j NETMAP --to 10.9.0.0/16", packet_of, around, hook=hook, src=address("10.1.0.2"), dst=address("10.2.0.2")
@@ -132,7 +140,8 @@ def test_a_packet_that_conntrack_has_seen_keeps_its_connection(text, packet_of, 
     "text",
     [
         "DNAT --to-destination :0 --persistent --to-destination :0 --persistent", "DNAT", "DNAT --to-destination",
-        "DNAT --to-destination host:80", "SNAT --to-source fd00::1", "MASQUERADE --to-ports x", "NETMAP --to 10.0.0.0/99",
+        "DNAT --to-destination host:80", "SNAT --to-source fd00::1", "MASQUERADE --to-ports x",
+        "NETMAP --to 10.0.0.0/99",
         "REJECT --reject-with icmp6-no-route", "MARK --set-xmark", "MARK", "TTL --ttl-set many", "TOS --set-tos what",
         "CT --zone five", "TPROXY --on-port web", "DSCP --set-dscp-class XY", "TCPOPTSTRIP --strip-options what",
         "NFQUEUE --queue-num many", "CONNMARK --set-mark z", "ECN --ecn-ip-ect x", "TCPMSS --set-mss lots",
