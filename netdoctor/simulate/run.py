@@ -13,6 +13,7 @@ from netdoctor.simulate.trace import Cause, CauseKind, Final, Outer, PacketView,
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
     from netdoctor.model.snapshot import Link
     from netdoctor.netfilter.packet import Packet
     from netdoctor.simulate.choices import Choices

@@ -1,8 +1,8 @@
 """The world as a networkx graph: namespaces and interfaces as nodes, what ties them as edges. Knows nothing of drawing.
 
-Nodes: a namespace's name (kind "namespace"), and (namespace, interface) (kind: the link's). Edges, by `kind`: `contains`
-(namespace to interface), `veth` (between the ends of a pair), `port` (bridge port to bridge), `lower` (a VLAN, macvlan or
-VXLAN to the device under it), `tunnel` (between VTEPs).
+Nodes: a namespace's name (kind "namespace"), and (namespace, interface) (kind: the link's). Edges, by `kind`:
+`contains` (namespace to interface), `veth` (between the ends of a pair), `port` (bridge port to bridge), `lower` (a
+VLAN, macvlan or VXLAN to the device under it), `tunnel` (between VTEPs).
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class Netns:
         return [(address(entry.address)[1], entry) for entry in link.addresses if entry.family == name]
 
     def sysctl(self, name: str, default: str | None = None) -> str | None:
-        """Return what a sysctl holds; the dots of an interface name are written as slashes, as by sysctl(8)."""
+        """Return the text of one setting; dots of an interface name are written as slashes, as in sysctl.conf."""
         return self.snapshot.sysctls.get(name, default)
 
     def number(self, name: str, default: int) -> int:

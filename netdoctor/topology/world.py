@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from netdoctor.netfilter.packet import Family
 
 _SHOWN = 8
+# What a controller appends to its own name: a hash without vowels or look-alikes, twice where a ReplicaSet stands between,
+# or an ordinal. Source: apimachinery/pkg/util/rand/rand.go:SafeEncodeString.
+_GENERATED = re.compile(r"(-[bcdfghjklmnpqrstvwxz2456789]{1,10}){1,2}|-\d+")
 _ID_PREFIX = 4  # shorter beginnings of a container id fit by accident
 
 
@@ -56,7 +60,8 @@ class World:
         return found
 
     def namespace(self, name: str) -> Netns:
-        """Return a namespace by its name, an alias, a tail that fits one only, or the beginning of a container id.
+        """Return a namespace by its name, an alias, a tail that fits one only, the beginning of a container id,
+        or, of a pod, the name of the Deployment, DaemonSet, StatefulSet or Job that made it.
 
         Raises: UnknownNamespaceError, with the list of those that fit, or of those there are.
         """
@@ -75,7 +80,7 @@ class World:
         exact = self.namespaces.get(name)
         if exact is not None:
             return exact
-        for fitting in (self._aliased(name), self._tailed(name), self._begun(name)):
+        for fitting in (self._aliased(name), self._tailed(name), self._begun(name), self._made_by(name)):
             if len(fitting) == 1:
                 return fitting[0]
             if fitting:
@@ -110,6 +115,14 @@ class World:
             for netns in self.namespaces.values()
             if (netns.host, netns.snapshot.name) in ids
             or any(len(alias) > 11 and alias.startswith(name) for alias in netns.snapshot.aliases)
+        ]
+
+    def _made_by(self, name: str) -> list[Netns]:
+        """Pods by the name of what made them: `shop/web` for shop/web-6c8 or shop/web-0."""
+        return [
+            netns
+            for netns in self.namespaces.values()
+            if "/" in netns.name and netns.name.startswith(f"{name}-") and _GENERATED.fullmatch(netns.name[len(name) :])
         ]
 
     def owners(self, family: Family, value: int) -> list[Netns]:

@@ -139,7 +139,9 @@ ESCAPE = "\x1b]0;owned\x07\x1b[31m"
         ("fix", "--script"), ("show", "rules"), ("show", "graph"), ("show", "graph", "--format", "dot"),
     ],
 )  # fmt: skip
-def test_escape_sequences_from_a_snapshot_do_not_reach_the_terminal(capsys, tmp_path, words) -> None:
+def test_escape_sequences_from_a_snapshot_do_not_reach_the_terminal(capsys, monkeypatch, tmp_path, words) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
     text = gzip.decompress(BROKEN.read_bytes()).decode()
     evil = msgspec.json.encode(ESCAPE).decode()[1:-1]
     text = text.replace("shop/cart:http", f"shop/cart:http{evil}").replace("cart-7f9", f"cart-7f9{evil}")

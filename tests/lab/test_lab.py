@@ -134,7 +134,7 @@ def test_packets_flow_between_two_healthy_nodes(build: Callable[..., Lab], from_
 
 def test_a_host_sees_only_its_own_pods_processes_and_state(build: Callable[..., Lab]) -> None:
     lab = build("two-pods")
-    words = ["sh", "-c", "ls /run/netns /var/lib/cni/results; ls /sys/class/net; hostname; ps -eo args"]
+    words = ["sh", "-c", "ls /run/netns /var/lib/cni/results; ls /sys/class/net; hostname; ps -wweo args"]
     seen = lab.run("outside", words, check=True).stdout
     assert seen.startswith("/run/netns:\n\n/var/lib/cni/results:\neth0\nlo\noutside\n")
     assert ("443" in seen, "8080" in seen) == (True, False)

@@ -225,11 +225,11 @@ class Parsed:
             doubt = piece.problem or extension.unmodelled()
             if doubt is not None:
                 unmodelled.append(doubt)
+            speaks = not extension.modelled and piece.problem is None  # it gives its own reason
             if isinstance(extension, Target):
-                self.target, self.target_doubt = extension, doubt
+                self.target, self.target_doubt = extension, None if speaks else doubt
                 continue
             matches.append(extension)
-            speaks = not extension.modelled and piece.problem is None  # it gives its own reason
             if doubt is None or speaks or isinstance(extension, Header):
                 sound.append(extension)
             if doubt is not None and not speaks:

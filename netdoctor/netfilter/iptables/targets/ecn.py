@@ -23,18 +23,22 @@ class Ecn(Target):
     name = "ECN"
     options = {"--ecn-tcp-remove": 0, "--ecn-tcp-cwr": 1, "--ecn-tcp-ece": 1, "--ecn-ip-ect": 1}
 
-    __slots__ = ()
+    __slots__ = ("changes",)
+
+    def compile(self) -> None:
+        """Parse the numbers."""
+        self.changes = [(option.name, number(option.value) if option.words else 0) for option in self.written]
 
     def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Change the bits."""
-        for option in self.written:
-            if option.name == "--ecn-ip-ect":
-                packet.tos = (packet.tos & ~0x03) | number(option.value)
+        for name, value in self.changes:
+            if name == "--ecn-ip-ect":
+                packet.tos = (packet.tos & ~0x03) | value
             elif packet.proto != TCP:
                 continue
-            elif option.name == "--ecn-tcp-remove":
+            elif name == "--ecn-tcp-remove":
                 packet.tcp_flags &= ~(ECE | CWR)
             else:
-                bit = CWR if option.name == "--ecn-tcp-cwr" else ECE
-                packet.tcp_flags = packet.tcp_flags | bit if number(option.value) else packet.tcp_flags & ~bit
+                bit = CWR if name == "--ecn-tcp-cwr" else ECE
+                packet.tcp_flags = packet.tcp_flags | bit if value else packet.tcp_flags & ~bit
         return CONTINUE

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.effect import CONTINUE, Effect
 from netdoctor.netfilter.iptables.extension import Target
+from netdoctor.netfilter.iptables.values import number
 
 if TYPE_CHECKING:
     from netdoctor.netfilter.packet import Packet
@@ -21,7 +22,12 @@ class Tcpmss(Target):
     name = "TCPMSS"
     options = {"--set-mss": 1, "--clamp-mss-to-pmtu": 0}
 
-    __slots__ = ()
+    __slots__ = ("mss",)
+
+    def compile(self) -> None:
+        """Parse the size; None clamps it to the path's MTU."""
+        option = self.option("--set-mss")
+        self.mss = None if option is None else number(option.value)
 
     @property
     def harmless(self) -> bool:
@@ -30,11 +36,10 @@ class Tcpmss(Target):
 
     def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Lower the MSS, never raise it."""
-        option = self.option("--set-mss")
-        if option is None:
+        if self.mss is None:
             packet.note("MSS clamped to the path's MTU")
             packet.tcp_mss = None  # not known from here on
         elif packet.tcp_mss is not None:
-            packet.tcp_mss = min(packet.tcp_mss, int(option.value))
+            packet.tcp_mss = min(packet.tcp_mss, self.mss)
             packet.note(f"MSS {packet.tcp_mss}")
         return CONTINUE

@@ -22,13 +22,16 @@ class Ttl(Target):
     name = "TTL"
     options = {"--ttl-set": 1, "--ttl-dec": 1, "--ttl-inc": 1}
 
-    __slots__ = ()
+    __slots__ = ("change", "how")
+
+    def compile(self) -> None:
+        """Parse the number."""
+        self.how, self.change = self.written[0].name, number(self.written[0].value)
 
     def apply(self, packet: Packet, around: Surroundings) -> Effect:
         """Change it."""
-        option = self.written[0]
-        change = number(option.value)
+        change = self.change
         changed = {"--ttl-set": change, "--ttl-dec": packet.ttl - change, "--ttl-inc": packet.ttl + change}
-        packet.ttl = min(255, max(0, changed[option.name]))
+        packet.ttl = min(255, max(0, changed[self.how]))
         packet.note(f"TTL {packet.ttl}")
         return CONTINUE
