@@ -92,10 +92,13 @@ def _outcome(outcome: Outcome, paint: Paint, *, verbose: bool) -> Iterator[str]:
     numbered: list[str] = []
     number = 0
     guilty: int | None = None
+    before = 0  # steps of the parts before this one: a cause counts through all of them
     for title, steps, own_cause, final, verdict, error in parts:
         numbered.append(paint(title, "bold"))
-        lines = list(_condense(steps, own_cause, verbose=verbose))
-        here = _guilty_line(lines, own_cause)
+        at = own_cause.step - before if own_cause is not None and own_cause.step is not None else None
+        before += len(steps)
+        lines = list(_condense(steps, at, verbose=verbose))
+        here = _guilty_line(lines, at) if own_cause is not None else None
         for line in lines:
             number += 1
             marked = line is here
@@ -126,17 +129,17 @@ def _blame(cause: Cause) -> str:
     return printable(f"{cause.kind}: {', '.join(where)}{owner}{detail}")
 
 
-def _guilty_line(lines: list[Line], cause: Cause | None) -> Line | None:
-    if cause is None or not lines:
+def _guilty_line(lines: list[Line], at: int | None) -> Line | None:
+    if not lines:
         return None
-    if cause.step is not None:
+    if at is not None:
         for line in lines:
-            if line.first <= cause.step <= line.last:
+            if line.first <= at <= line.last:
                 return line
     return lines[-1]
 
 
-def _condense(steps: Sequence[Step], cause: Cause | None, *, verbose: bool) -> Iterator[Line]:
+def _condense(steps: Sequence[Step], at: int | None, *, verbose: bool) -> Iterator[Line]:
     """Join the rules of one table's walk; leave out what decided nothing."""
     index = 0
     while index < len(steps):
@@ -146,7 +149,7 @@ def _condense(steps: Sequence[Step], cause: Cause | None, *, verbose: bool) -> I
             while end < len(steps) and _same_walk(step, steps[end]):
                 end += 1
         walk = steps[index:end]
-        guilty = cause is not None and cause.step is not None and index <= cause.step < end
+        guilty = at is not None and index <= at < end
         if verbose or guilty or end == len(steps) or not _dull(walk):
             line = _table_line(walk) if step.stage in TABLES else _plain_line(step)
             line.first, line.last = index, end - 1
@@ -180,7 +183,7 @@ def _table_line(walk: Sequence[Step]) -> Line:
     for step in walk:
         owner = step.owner or owner
         if step.rule is None:
-            places.append(f"{step.chain} {step.action}" if not places else f"{step.action}")
+            places.append(f"{step.chain or step.hook} {step.action}" if not places else f"{step.action}")
             if step.note:
                 details.append(step.note)
             continue

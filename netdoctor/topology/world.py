@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from netdoctor.netfilter.packet import Family
 
 _SHOWN = 8
-# What a controller appends to its own name: a hash without vowels or look-alikes, twice where a ReplicaSet stands between,
-# or an ordinal. Source: apimachinery/pkg/util/rand/rand.go:SafeEncodeString.
+# What a controller appends to its own name: a hash without vowels or look-alikes, twice where a ReplicaSet stands
+# between, or an ordinal. Source: apimachinery/pkg/util/rand/rand.go:SafeEncodeString.
 _GENERATED = re.compile(r"(-[bcdfghjklmnpqrstvwxz2456789]{1,10}){1,2}|-\d+")
 _ID_PREFIX = 4  # shorter beginnings of a container id fit by accident
 
