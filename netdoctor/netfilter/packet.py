@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import ipaddress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Literal
 
 TCP, UDP, ICMP, ICMPV6, SCTP, UDPLITE, DCCP, ESP, AH, IPIP, GRE, IPV6_IN_IP = (
@@ -46,6 +47,7 @@ def parse_address(text: str) -> tuple[Family, int]:
     return address.version, int(address)
 
 
+@lru_cache(maxsize=65536)
 def format_address(family: Family, value: int) -> str:
     """Return an address as iproute2 and iptables print it."""
     return str(ipaddress.IPv4Address(value) if family == 4 else ipaddress.IPv6Address(value))
