@@ -83,8 +83,8 @@ def compare(
     connection: Flow | None = None,
 ) -> Proof:
     """Trace every flow on both states and count what became of them; arguments as for `prove`."""
-    after = Simulator(World(new_state), outside_answers=True)
-    now = Simulator(World(old_state), outside_answers=True)
+    after = Simulator(World(new_state), outside_answers=True, steps=False)
+    now = Simulator(World(old_state), outside_answers=True, steps=False)
     changes = []
     worked = 0
     for number, flow in enumerate(flows):

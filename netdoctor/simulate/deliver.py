@@ -92,9 +92,23 @@ def _nearly(netns: Netns, packet: Packet) -> str:
 
 
 def discover(run: Run, netns: Netns, link: Link, station: Station, asker: int, hop: int) -> bool:
-    """Whether a neighbour solicitation and its answer get through the rules on both ends and between."""
+    """Whether a neighbour solicitation and its answer get through the rules on both ends and between.
+
+    Conntrack does not follow them, so the answer is the same for every packet of a world, unless something forks.
+    """
     if not _rules6(netns):
         return True
+    key = ("discovery", link.name, station.netns.name, station.link.name, asker, hop)
+    known: bool | None = netns.cache.get(key)
+    if known is None:
+        forks = len(run.choices.taken)
+        known = _discover(run, netns, link, station, asker, hop)
+        if len(run.choices.taken) == forks:
+            netns.cache[key] = known
+    return known
+
+
+def _discover(run: Run, netns: Netns, link: Link, station: Station, asker: int, hop: int) -> bool:
     hops, phase = run.hops, run.phase
     run.muted += 1
     try:

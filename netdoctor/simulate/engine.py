@@ -32,11 +32,19 @@ class Simulator:
     """Asks a world what becomes of flows."""
 
     def __init__(
-        self, world: World, *, outside_answers: bool = False, fresh: bool = False, max_branches: int = 256
+        self,
+        world: World,
+        *,
+        outside_answers: bool = False,
+        fresh: bool = False,
+        steps: bool = True,
+        max_branches: int = 256,
     ) -> None:
-        """`outside_answers`: what left is answered; `fresh`: no conntrack entries; `max_branches`: forks at most."""
+        """`outside_answers`: what left is answered; `fresh`: no conntrack entries; `steps`: whether the way is written
+        down, or only where it ends; `max_branches`: forks at most.
+        """
         self.world = world
-        self.options = Options(outside_answers=outside_answers, fresh=fresh)
+        self.options = Options(outside_answers=outside_answers, fresh=fresh, steps=steps)
         self.max_branches = max_branches
 
     def trace(self, flow: Flow) -> Trace:

@@ -80,6 +80,7 @@ class Options:
 
     outside_answers: bool = False
     fresh: bool = False
+    steps: bool = True  # whether the way is written down, or only where it ends
 
 
 @dataclass(slots=True)
@@ -99,6 +100,11 @@ class Run:
     phase: Literal["request", "reply", "next"] = "request"
     passed: dict[str, set[int]] = field(default_factory=dict)  # netns -> ids of connections seen in this phase
 
+    @property
+    def writes(self) -> bool:
+        """Whether steps are written down: not those of side packets, and none where nobody will read them."""
+        return self.options.steps and not self.muted
+
     def assume(self, what: str) -> None:
         """Note an assumption: it will be listed in the answer."""
         self.assumed.setdefault(what)
@@ -115,7 +121,7 @@ class Run:
         **where: Any,
     ) -> None:
         """Write a step down, with the packet as it is now."""
-        if self.muted:
+        if not self.writes:
             return
         self.steps.append(
             Step(

@@ -89,7 +89,7 @@ def encapsulate(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
         size=inner.size + _OVERHEAD[family], ttl=link.vxlan.ttl or 64, df=link.vxlan.df == "set", mark=inner.mark,
         inner=inner,
     )  # fmt: skip
-    if not run.muted:
+    if run.writes:
         run.step("encapsulate", netns, inner, note=f"{link.name}: VNI {link.vxlan.vni} to {targets[at]}")
         run.steps[-1] = _with_outer(run, outer, link.vxlan.vni)
     phase, run.phase = run.phase, "next"  # the outer packet is for the kernel's tunnel socket, not for a process

@@ -13,7 +13,7 @@ from netdoctor.topology.addresses import address
 from netdoctor.topology.shared import shared
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
     from netdoctor.model.snapshot import Address, Link, Namespace, Neighbour, RulesetText, Snapshot
     from netdoctor.netfilter.ipset import IpSet
@@ -33,7 +33,7 @@ class Netns:
         self.name = name
         self.snapshot = namespace
         self.source = source
-        self.cache: dict[str, Any] = {}  # what rooms to the right compute once for this namespace
+        self.cache: dict[Hashable, Any] = {}  # what rooms to the right compute once for this namespace
 
     def __repr__(self) -> str:
         return f"Netns({self.name})"
