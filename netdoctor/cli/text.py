@@ -26,6 +26,7 @@ HEADLINES = {
     "sometimes": ("CONNECTS SOMETIMES", "yellow"),
     "unknown": ("UNKNOWN", "yellow"),
 }
+_NAMES = 24  # columns that namespaces' names may take
 
 
 @dataclass
@@ -89,6 +90,8 @@ def _outcome(outcome: Outcome, paint: Paint, *, verbose: bool) -> Iterator[str]:
         parts.append(_part("reply", outcome.reply))
     if outcome.next is not None and outcome.next.cause is not None:
         parts.append(_part("next packet", outcome.next))
+    names = [step.netns for _, steps, *_ in parts for step in steps]
+    column = min(_NAMES, max((len(printable(name)) for name in names), default=0))
     numbered: list[str] = []
     number = 0
     guilty: int | None = None
@@ -104,7 +107,7 @@ def _outcome(outcome: Outcome, paint: Paint, *, verbose: bool) -> Iterator[str]:
             marked = line is here
             if marked:
                 guilty = number
-            numbered += _format(number, line, paint, marked=marked)
+            numbered += _format(number, line, paint, column, marked=marked)
         if own_cause is not None or verdict not in {"delivered", "left"}:
             numbered += _ending(final, verdict, error, paint)
     if cause is not None:
@@ -158,6 +161,8 @@ def _condense(steps: Sequence[Step], at: int | None, *, verbose: bool) -> Iterat
 
 
 def _same_walk(step: Step, other: Step) -> bool:
+    if other.action == "translate":  # what came of the walk: it belongs to no one backend's table
+        return (step.netns, step.stage, step.hook) == (other.netns, other.stage, other.hook)
     return (step.netns, step.stage, step.hook, step.backend, step.family) == (
         other.netns, other.stage, other.hook, other.backend, other.family,
     )  # fmt: skip
@@ -183,8 +188,13 @@ def _table_line(walk: Sequence[Step]) -> Line:
     for step in walk:
         owner = step.owner or owner
         if step.rule is None:
-            places.append(f"{step.chain or step.hook} {step.action}" if not places else f"{step.action}")
-            if step.note:
+            if not places:
+                places.append(f"{step.chain or step.hook} {step.action}")
+            elif step.action != "translate":
+                places.append(f"{step.action}")
+            if step.note and details and step.action == "translate":
+                details[-1] += f"  {step.note}"
+            elif step.note:
                 details.append(step.note)
             continue
         places.append(f"{step.chain} {step.rule}")
@@ -204,23 +214,26 @@ def _plain_line(step: Step) -> Line:
     device = step.in_ if step.stage in {"receive", "bridge", "deliver"} else step.out
     words = [word for word in (device, step.action if step.stage != "route" else None) if word]
     if step.stage == "receive":
-        words = [step.in_ or ""]
-        if ports:
-            words.append(f"(port {ports[0]})")
+        port = f"port {ports[0]}" if ports else None
+        told = [part for part in (port, step.note if step.note != port else None) if part]
+        return Line(step.netns, step.stage, " ".join((step.in_ or "", f"({', '.join(told)})" if told else "")).strip())
+    if step.stage in {"bridge", "route", "transmit"} and step.note:
+        return Line(step.netns, step.stage, step.note)
+    if step.stage == "deliver" and step.note:
+        refused = "refused: " if step.action == "refuse" else ""
+        return Line(step.netns, step.stage, f"{refused}{step.note}")
     if step.stage == "bridge":
         words = [f"{step.in_ or step.out or ''}:", " > ".join(ports) if ports else step.action or ""]
     if step.note:
-        return Line(
-            step.netns, step.stage, f"{' '.join(words)}: {step.note}" if words and step.stage != "route" else step.note
-        )
+        return Line(step.netns, step.stage, f"{' '.join(words)}: {step.note}" if words else step.note)
     return Line(step.netns, step.stage, " ".join(words) or step.action or "")
 
 
-def _format(number: int, line: Line, paint: Paint, *, marked: bool) -> Iterator[str]:
-    text = f"{number:2} {printable(line.netns):<10} {line.stage:<9} {printable(line.text)}"
+def _format(number: int, line: Line, paint: Paint, column: int, *, marked: bool) -> Iterator[str]:
+    text = f"{number:2} {printable(line.netns):<{column}} {line.stage:<9} {printable(line.text)}"
     yield paint(f"{text}      <== HERE", "bold", "red") if marked else text
     for detail in line.details:
-        yield " " * 24 + printable(detail)
+        yield " " * (column + 14) + printable(detail)
 
 
 def _ending(final: Final | None, verdict: str, error: SenderError | None, paint: Paint) -> Iterator[str]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from netdoctor.netfilter.packet import format_address
 from netdoctor.simulate import device, neighbour, routing
 from netdoctor.simulate import frame as frames
-from netdoctor.simulate.fib import Key
 from netdoctor.simulate.hooks import At, pass_hook
 from netdoctor.simulate.run import Fate, Onward, Run
 from netdoctor.topology import wire
@@ -83,10 +82,8 @@ def _pre_routing(run: Run, netns: Netns, bridge: Link, port: Link, frame: Frame)
         return partial(_decide, run, netns, bridge, port, frame)
     route = routing.arrive(run, netns, packet, bridge.name)
     if isinstance(route, Fate):
-        again = _without_forwarding(run, netns, bridge, frame, route)
-        if again is None:
-            return route
-        route = again
+        # Forwarding off is no way out: the route that ip_route_input gives then is ip_error, not one by the bridge.
+        return route
     if route.kind != "local" and route.dev == bridge.name:
         family, hop = route.next_hop(packet)
         frame.next_hop = format_address(family, hop)
@@ -97,19 +94,6 @@ def _pre_routing(run: Run, netns: Netns, bridge: Link, port: Link, frame: Frame)
     packet.dst_mac = bridge.mac
     packet.pkttype = "host"
     return partial(_decide, run, netns, bridge, port, frame)
-
-
-def _without_forwarding(run: Run, netns: Netns, bridge: Link, frame: Frame, wrong: Fate) -> routing.Route | None:
-    """Bridged and DNATed traffic does not need forwarding, if it stays on the bridge."""
-    packet = frame.packet
-    if packet.family != 4 or wrong.verdict != "not-forwarded":
-        return None
-    route = routing.output(run, netns, Key(4, packet.dst, tos=packet.tos))
-    if isinstance(route, routing.NoRoute) or route.dev != bridge.name:
-        return None
-    if run.steps and not run.muted:
-        run.steps.pop()  # the refusal to forward does not count
-    return route
 
 
 def _decide(run: Run, netns: Netns, bridge: Link, port: Link | None, frame: Frame) -> Onward:
@@ -250,8 +234,10 @@ def _may_not_cross(bridge: Link, port: Link | None, egress: Link) -> str | None:
     if wire.may_cross(port, egress):
         return None
     assert port is not None
-    if port.name == egress.name:
+    if port.name == egress.name and not (egress.port is not None and egress.port.hairpin):
         return f"{bridge.name} would send it back out of port {port.name}, whose hairpin flag is off"
+    if port.name == egress.name:
+        return f"port {port.name} of {bridge.name} is isolated, from itself too, whatever its hairpin flag says"
     return f"ports {port.name} and {egress.name} of {bridge.name} are isolated from each other"
 
 

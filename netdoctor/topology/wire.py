@@ -205,6 +205,6 @@ def may_cross(ingress: Link | None, egress: Link) -> bool:
     """
     if ingress is None:
         return True
-    if ingress.name == egress.name:
-        return egress.port is not None and egress.port.hairpin
+    if ingress.name == egress.name and not (egress.port is not None and egress.port.hairpin):
+        return False
     return not (ingress.port is not None and ingress.port.isolated and egress.port is not None and egress.port.isolated)

@@ -127,20 +127,14 @@ def test_everyone_reaches_what_the_simulator_says_on_the_healthy_docker_host(
 
 
 # What the simulator has not learnt yet: each is a kernel's behaviour that was seen here, on 6.18.
-NOT_YET = {
-    "forwarding off": "what DNAT sends back over its bridge needs the bridge to forward",
-    "forwarding off on the bridge": "what DNAT sends back over its bridge needs the bridge to forward",
-    "isolated ports": "an isolated port does not send back to itself, hairpin or not",
-}
 
 
 def _cases() -> Iterator[ParameterSet]:
     """Every break on iptables-nft, those that are made with iptables on the legacy backend too."""
     for what, commands in BREAKS.items():
-        marks = [pytest.mark.xfail(reason=NOT_YET[what])] if what in NOT_YET else []
-        yield pytest.param(what, "nft", marks=marks)
+        yield pytest.param(what, "nft")
         if any("tables" in command for command in commands):
-            yield pytest.param(what, "legacy", marks=marks)
+            yield pytest.param(what, "legacy")
 
 
 @pytest.mark.parametrize(("what", "backend"), list(_cases()))
