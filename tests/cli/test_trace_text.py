@@ -20,11 +20,11 @@ def lines(capsys, name: str, from_: str, to: str, *more: str) -> list[str]:
 def test_the_hop_at_which_the_answer_goes_astray_is_marked_not_the_end_of_the_way(capsys) -> None:
     read = lines(capsys, "hairpin-snat-missing", "shop/web", "svc/shop/cart:http")
     (here,) = [line for line in read if "<== HERE" in line]
-    assert re.match(r"12 host +bridge +cni0: vethb > vetha, iptables not asked +<== HERE$", here)
+    assert re.match(r"11 host +bridge +cni0: vethb > vetha, iptables not asked +<== HERE$", here)
     assert read[0] == "DOES NOT CONNECT  tcp 10.244.0.2:40000 > 10.96.0.10:80"
     assert read[1].startswith("  nat-bypassed: host, cni0, net.bridge.bridge-nf-call-iptables: ")
-    assert read[1].endswith("(step 12)")
-    assert re.match(r"14 shop/web-6c8 +deliver +refused: expects 10.96.0.10:80, got 10.244.0.3:8080", read[-4])
+    assert read[1].endswith("(step 11)")
+    assert re.match(r"13 shop/web-6c8 +deliver +refused: expects 10.96.0.10:80, got 10.244.0.3:8080", read[-4])
 
 
 def test_a_translation_is_told_with_the_rule_that_asked_for_it(capsys) -> None:
