@@ -47,7 +47,12 @@ printf '%s' '{"kind":"cniCacheV1","containerId":"abc123","config":"aHVudGVyMg=="
 "capabilityArgs":{"io.kubernetes.cri.pod-annotations":{"token":"hunter2"}},
 "result":{"cniVersion":"1.0.0","ips":[{"interface":2,"address":"10.244.0.3/24","gateway":"10.244.0.1"}],"dns":{}}}' \
     >/var/lib/cni/results/cbr0-abc123-eth0
-sleep 2 # what the kernel still makes by itself: link-local addresses, bridge ports' states
+# What the kernel still makes by itself: link-local addresses, bridge ports' states.
+sleep 1
+for enter in "" "-n web" "-n cni-1234"; do
+    until ip $enter -6 -o address show scope link | grep -q . && ! ip $enter -6 address | grep -q tentative; do sleep 0.1; done
+done
+until [ "$(bridge link | grep -c 'state forwarding')" = 2 ]; do sleep 0.1; done
 """
 UNSTEADY = (
     "nf_conntrack_count",
