@@ -50,7 +50,8 @@ printf '%s' '{"kind":"cniCacheV1","containerId":"abc123","config":"aHVudGVyMg=="
 # What the kernel still makes by itself: link-local addresses, bridge ports' states.
 sleep 1
 for enter in "" "-n web" "-n cni-1234"; do
-    until ip $enter -6 -o address show scope link | grep -q . && ! ip $enter -6 address | grep -q tentative; do sleep 0.1; done
+    until ip $enter -6 -o address show scope link | grep -q .; do sleep 0.1; done
+    while ip $enter -6 address | grep -q tentative; do sleep 0.1; done
 done
 until [ "$(bridge link | grep -c 'state forwarding')" = 2 ]; do sleep 0.1; done
 """
