@@ -1,5 +1,4 @@
-"""Applies a plan: checks that the state is what the plan assumed, does it step by step, looks, and takes it back if
-need be.
+"""Applies a plan: checks that the state is what it assumed, does it step by step, looks, and takes it back if need be.
 
 Knows nothing of what a plan is good for: the caller's `verify` says whether it keeps what it promised.
 """
@@ -29,19 +28,11 @@ if TYPE_CHECKING:
 SSH_CONFIRM_SECONDS = 60  # over SSH, a change that nobody confirms within this time is taken back
 
 
-def _whole(names: Sequence[str]) -> Snapshot:
-    """Read the whole node: a namespace's peers tell what its interfaces are."""
-    del names
-    return live.take()
-
-
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it."""
 
     id: str
-    state: (
-        State  # kept | applied (until somebody keeps it, or the watchdog takes it back) | failed (taken back: status 5)
-    )
+    state: State  # kept; applied (until it is kept, or the watchdog takes it back); failed (taken back: status 5)
     why: str | None = None  # where it was taken back
     confirm_seconds: int | None = None
     notes: tuple[str, ...] = ()
@@ -59,7 +50,7 @@ def apply(
     confirm_seconds: int | None = None,
     assumed: Snapshot | None = None,
     state_dir: str = STATE_DIR,
-    take: Callable[[Sequence[str]], Snapshot] = _whole,
+    take: Callable[[], Snapshot] = live.take,
 ) -> Applied:
     """Apply a plan to this node.
 
@@ -79,16 +70,14 @@ def apply(
         os.close(lock)
 
 
-def _planned(
-    journal: Journal, plan: Plan, assumed: Snapshot | None, take: Callable[[Sequence[str]], Snapshot]
-) -> Entry:
+def _planned(journal: Journal, plan: Plan, assumed: Snapshot | None, take: Callable[[], Snapshot]) -> Entry:
     """Check the plan against the state of now, and write it down. Raises: NetdoctorError, PlanError."""
     for entry in journal.entries():
         if entry.id == plan.id and entry.state in LIVE:
             raise NetdoctorError(f"plan {plan.id} is {entry.state} already", f"netdoctor fix --undo {plan.id}")
     names = sorted({operation.netns for operation in plan.operations})
     targets = _targets(names)
-    before = take(names)
+    before = take()
     if assumed is not None:
         for operation in plan.operations:
             if operation.touches(assumed) != operation.touches(before):
@@ -120,7 +109,7 @@ def _guarded(
     watchdog: Watchdog,
     verify: Callable[[Snapshot], str | None] | None,
     confirm_seconds: int | None,
-    take: Callable[[Sequence[str]], Snapshot],
+    take: Callable[[], Snapshot],
 ) -> Applied:
     """Do it while the watchdog looks on."""
     try:
@@ -144,11 +133,9 @@ def _guarded(
     return Applied(id=run.entry.id, state="applied", confirm_seconds=confirm_seconds)
 
 
-def _unkept(
-    run: Run, verify: Callable[[Snapshot], str | None] | None, take: Callable[[Sequence[str]], Snapshot]
-) -> str | None:
+def _unkept(run: Run, verify: Callable[[Snapshot], str | None] | None, take: Callable[[], Snapshot]) -> str | None:
     """Say which promise the kernel does not keep, None where it keeps all."""
-    now = take([target.netns for target in run.entry.targets])
+    now = take()
     for step in run.entry.steps:
         # The worker has asked the tool itself about rules, which knows every way to write one.
         if not isinstance(step.operation, AddRule) and not step.operation.present(now):

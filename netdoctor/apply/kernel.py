@@ -28,8 +28,9 @@ class Doing(Protocol):
         """Change it; return the facts with what was made. Raises: NetdoctorError, OSError."""
 
     def undo(self, facts: Facts) -> tuple[str, ...]:
-        """Take it back; return what was left alone and why. What is gone already is no error. Raises:
-        NetdoctorError.
+        """Take it back; return what was left alone and why. What is gone already is no error.
+
+        Raises: NetdoctorError.
         """
 
 

@@ -59,8 +59,9 @@ class Watchdog:
         self._tell(b"done\n")
 
     def confirm(self, seconds: int) -> None:
-        """Tell it to take the plan back after a time unless it is kept. Raises: NetdoctorError where it lives no
-        more.
+        """Tell it to take the plan back after a time unless it is kept.
+
+        Raises: NetdoctorError where it lives no more.
         """
         self._tell(b"confirm %d\n" % seconds)
 

@@ -222,22 +222,20 @@ def _apply_one(
     node: Node, found: Finding, letter: str | None, connection: Flow | None, *, yes: bool, as_json: bool
 ) -> Applied:
     from netdoctor.apply.executor import SSH_CONFIRM_SECONDS, apply
-    from netdoctor.repair.options import choose, sentence
-    from netdoctor.repair.proof import compare, unkept
+    from netdoctor.repair.options import choose, sentence, verify
 
     option = choose(_options(node, found, connection), letter, found.id)
     _say(f"{found.id}, option {option.letter}: {option.plan.summary}", as_json)
     _say(f"  on the model it {sentence(option.proof)}; costs: {option.plan.costs}", as_json)
     _confirm(f"Apply plan {option.plan.id} to {printable(node.snapshot.host)}?", yes)
 
-    def verify(now: Snapshot) -> str | None:
-        flows, titles = [one.asked.flow for one in node.traced], [one.asked.title for one in node.traced]
-        traces = [one.trace for one in node.traced]
-        seen = compare(node.snapshot, now, flows, traces, titles=titles, connection=connection)
-        return unkept(option.proof, seen)
-
     seconds = SSH_CONFIRM_SECONDS if connection is not None else None
-    applied = apply(option.plan, verify=verify, confirm_seconds=seconds, assumed=node.snapshot)
+    applied = apply(
+        option.plan,
+        verify=lambda now: verify(option, node, now, connection),
+        confirm_seconds=seconds,
+        assumed=node.snapshot,
+    )
     for line in _told(applied, option.plan):
         _say(line, as_json)
     return applied

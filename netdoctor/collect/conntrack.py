@@ -1,5 +1,6 @@
-"""What `conntrack -L -o extended` or /proc/net/nf_conntrack prints, as entries. Knows nothing of what they do to a
-packet.
+"""What `conntrack -L -o extended` or /proc/net/nf_conntrack prints, as entries.
+
+Knows nothing of what they do to a packet.
 
 Kernel: net/netfilter/nf_conntrack_standalone.c:ct_seq_show
 """

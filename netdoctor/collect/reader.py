@@ -56,8 +56,9 @@ def tool(name: str) -> str | None:
 
 @cache
 def loaded(module: str) -> bool:
-    """Whether a kernel module is there, built in or loaded. Asking its netlink family would load it, so this is asked
-    first.
+    """Whether a kernel module is there, built in or loaded.
+
+    Asking its netlink family would load it, so this is asked first.
     """
     if Path(f"/sys/module/{module}").is_dir():
         return True

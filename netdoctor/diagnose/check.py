@@ -1,5 +1,6 @@
-"""Runs the catalogue on a node and gathers what it found: INTERFACE "A finding". Knows nothing of printing or
-repairing.
+"""Runs the catalogue on a node and gathers what it found: INTERFACE "A finding".
+
+Knows nothing of printing or repairing.
 """
 
 from __future__ import annotations

@@ -74,8 +74,9 @@ def finding(
     also: Sequence[str] = (),
     facts: dict[str, Any] | None = None,
 ) -> Finding:
-    """Make a finding. `stable`: names that are the same on every run (network, service, chain), over which the id is
-    made.
+    """Make a finding.
+
+    `stable`: names that are the same on every run (network, service, chain), over which the id is made.
     """
     return Finding(
         id=identity(rule.id, stable),

@@ -15,7 +15,7 @@ from netdoctor.diagnose.finding import Fix, FixOption
 from netdoctor.diagnose.loader import by_name
 from netdoctor.model.errors import NetdoctorError, PlanError
 from netdoctor.model.text import printable
-from netdoctor.repair.proof import Proof, prove
+from netdoctor.repair.proof import Proof, compare, prove, unkept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from netdoctor.diagnose.finding import Finding
     from netdoctor.diagnose.node import Node
     from netdoctor.model.flow import Flow
+    from netdoctor.model.snapshot import Snapshot
+    from netdoctor.simulate.trace import Trace
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -50,8 +52,7 @@ def options_for(found: Finding, node: Node, connection: Flow | None = None) -> l
         return []  # a user's own expectation: no rule knows a repair
     if repair is None:
         return []
-    flows, traces = [one.asked.flow for one in node.traced], [one.trace for one in node.traced]
-    titles = [one.asked.title for one in node.traced]
+    flows, traces, titles = _asked(node)
     options = []
     for plan in repair(found, node):
         try:
@@ -61,6 +62,19 @@ def options_for(found: Finding, node: Node, connection: Flow | None = None) -> l
         options.append(Option(plan, proof))
     options.sort(key=lambda option: (not option.proof.is_safe, not option.proof.heals))
     return [Option(replace(one.plan, option=letter), one.proof) for letter, one in zip(LETTERS, options, strict=False)]
+
+
+def verify(option: Option, node: Node, now: Snapshot, connection: Flow | None = None) -> str | None:
+    """Say what an option promised that the state after it does not hold, None where it holds all."""
+    flows, traces, titles = _asked(node)
+    seen = compare(node.snapshot, now, flows, traces, titles=titles, connection=connection)
+    return unkept(option.proof, seen)
+
+
+def _asked(node: Node) -> tuple[list[Flow], list[Trace], list[str]]:
+    """The flows of a node, their answers, and what a person calls them."""
+    traced = node.traced
+    return [one.asked.flow for one in traced], [one.trace for one in traced], [one.asked.title for one in traced]
 
 
 def shown(options: Sequence[Option]) -> Fix:

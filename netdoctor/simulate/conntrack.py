@@ -122,8 +122,9 @@ class Conntrack:
         self._made[(back, connection.reply)] = (connection, "REPLY")
 
     def track(self, packet: Packet, template: CtTemplate | None) -> str | None:
-        """Give the packet its connection and state (nf_conntrack_in). Returns why it is INVALID, None where it is
-        not.
+        """Give the packet its connection and state (nf_conntrack_in).
+
+        Returns why it is INVALID, None where it is not.
         """
         packet.connection, packet.direction = None, "ORIGINAL"
         if packet.proto in ICMP_ERRORS and packet.icmp_type in ICMP_ERRORS[packet.proto]:

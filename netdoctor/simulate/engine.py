@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from netdoctor.netfilter.packet import ICMP, ICMPV6, TCP, family_name, format_address
+from netdoctor.netfilter.packet import ICMP, ICMPV6, family_name, format_address
 from netdoctor.simulate import bypass, choices, device, errors, flows, receive, reply, send
 from netdoctor.simulate.frame import OUTSIDE, Frame
 from netdoctor.simulate.run import Fate, Onward, Options, Run, port_of
@@ -241,8 +241,3 @@ def _accepts(resolved: Resolved, end: Fate) -> tuple[bool, str]:
         )
         return False, f"it is for {there}, not for {here}"
     return True, ""
-
-
-def refuses(packet: Packet) -> str:
-    """Return what a sender answers to an answer that it does not know."""
-    return "answers RST" if packet.proto == TCP else "drops it"

@@ -7,6 +7,7 @@ fib_rules.c, net/core/fib_rules.c:fib_rules_lookup, net/ipv6/fib6_rules.c, ip6_f
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from netdoctor.model.snapshot import Nexthop, PolicyRule, Route
@@ -319,45 +320,17 @@ def _local_routes(netns: Netns, family: Family) -> Iterable[Route]:
     for link in netns.snapshot.links:
         if not link.is_up:
             continue
-        hop = (Nexthop(dev=link.name),)
+        made = partial(Route, family=name, table=LOCAL, protocol="kernel", nexthops=(Nexthop(dev=link.name),))
         for value, entry in netns.interface_addresses(link, family):
             own = format_address(family, value)
-            yield Route(
-                family=name,
-                dst=f"{own}/{BITS[family]}",
-                type="local",
-                table=LOCAL,
-                prefsrc=own if family == 4 else None,
-                scope="host",
-                protocol="kernel",
-                nexthops=hop,
-            )
+            source = own if family == 4 else None
+            yield made(dst=f"{own}/{BITS[family]}", type="local", prefsrc=source, scope="host")
             if family == 4 and link.link_type == "loopback":
-                yield Route(
-                    family=name,
-                    dst=f"{own}/{entry.prefixlen}",
-                    type="local",
-                    table=LOCAL,
-                    prefsrc=own,
-                    scope="host",
-                    protocol="kernel",
-                    nexthops=hop,
-                )
+                yield made(dst=f"{own}/{entry.prefixlen}", type="local", prefsrc=own, scope="host")
             elif entry.broadcast is not None:
-                yield Route(
-                    family=name,
-                    dst=f"{entry.broadcast}/32",
-                    type="broadcast",
-                    table=LOCAL,
-                    prefsrc=own,
-                    scope="link",
-                    protocol="kernel",
-                    nexthops=hop,
-                )
+                yield made(dst=f"{entry.broadcast}/32", type="broadcast", prefsrc=own, scope="link")
         if family == 6 and link.link_type != "loopback":
-            yield Route(
-                family=name, dst="ff00::/8", type="multicast", table=LOCAL, metric=256, protocol="kernel", nexthops=hop
-            )
+            yield made(dst="ff00::/8", type="multicast", metric=256)
 
 
 def _connected_routes(netns: Netns, family: Family) -> Iterable[Route]:

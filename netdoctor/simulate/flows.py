@@ -1,5 +1,6 @@
-"""From a flow as a user writes it to a packet in a namespace: FROM and TO resolved. Knows nothing of what becomes of
-it.
+"""From a flow as a user writes it to a packet in a namespace: FROM and TO resolved.
+
+Knows nothing of what becomes of it.
 
 Grammar: INTERFACE, "FROM", "TO", "A flow, in".
 """

@@ -1,5 +1,6 @@
-"""One network namespace, with questions about its interfaces answered fast. Knows nothing of rules' meanings or
-routes.
+"""One network namespace, with questions about its interfaces answered fast.
+
+Knows nothing of rules' meanings or routes.
 """
 
 from __future__ import annotations

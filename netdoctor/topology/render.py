@@ -1,5 +1,6 @@
-"""The graph for people and programs: text, Graphviz, Mermaid, GraphML. Every name is escaped: names come from
-strangers.
+"""The graph for people and programs: text, Graphviz, Mermaid, GraphML.
+
+Every name is escaped: names come from strangers.
 
 Knows nothing of where the graph came from.
 """

@@ -21,8 +21,9 @@ def tracked(packet: Packet) -> Connection | None:
 
 
 def ports_of(tuple_: ConnTuple) -> tuple[int | None, int | None]:
-    """Return both halves of a tuple as the kernel's `src.u.all` and `dst.u.all`. None: the kernel is still free to
-    pick.
+    """Return both halves of a tuple as the kernel's `src.u.all` and `dst.u.all`.
+
+    None: the kernel is still free to pick.
 
     Echo requests have their id and type << 8 | code; protocols without ports have 0.
     """

@@ -1,5 +1,6 @@
-"""Ports of a packet against a range, where the kernel may still be free to pick one. Knows nothing of protocols'
-flags.
+"""Ports of a packet against a range, where the kernel may still be free to pick one.
+
+Knows nothing of protocols' flags.
 """
 
 from __future__ import annotations

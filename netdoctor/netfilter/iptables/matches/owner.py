@@ -1,5 +1,6 @@
-"""`-m owner`: the process that made the packet. Forwarded packets and echo replies have none: every negated option
-matches them.
+"""`-m owner`: the process that made the packet.
+
+Forwarded packets and echo replies have none: every negated option matches them.
 
 Kernel: net/netfilter/xt_owner.c:owner_mt
 """

@@ -87,27 +87,15 @@ def test_the_tos_byte(bench, packet_of, around, family, backend):
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("backend", ["legacy", "nft"])
-def test_time_to_live(bench, packet_of, around, backend):
-    packet = packet_of(4, ttl=64)
+@pytest.mark.parametrize(("family", "target", "option"), [(4, "TTL", "ttl"), (6, "HL", "hl")])
+def test_time_to_live_and_hop_limit(bench, packet_of, around, backend, family, target, option):
+    packet = packet_of(family, ttl=64)
     changes = ["dec 3", "inc 5", "set 62", "inc 250", "dec 254", "set 5"]
-    rules = each_behind([f"TTL --ttl-{change}" for change in changes], HOPS)
+    rules = each_behind(
+        [f"{target} --{option}-{change}" for change in changes], [probe.replace("ttl", option) for probe in HOPS]
+    )
     # FORWARD sees it one lower than it was sent.
-    bench.load(rules, backend=backend)
-    bench.zero()
-    bench.send(packet)
-    found = bench.saved()
-    bench.unload()
-    packet.ttl = 63
-    assert walk([text for text, _ in found], packet, around()) == [bool(hits) for _, hits in found]
-
-
-@pytest.mark.kernel
-@pytest.mark.parametrize("backend", ["legacy", "nft"])
-def test_the_hop_limit(bench, packet_of, around, backend):
-    packet = packet_of(6, ttl=64)
-    changes = ["dec 3", "inc 5", "set 62", "inc 250", "dec 254", "set 5"]
-    rules = each_behind([f"HL --hl-{change}" for change in changes], [probe.replace("ttl", "hl") for probe in HOPS])
-    bench.load(rules, family=6, backend=backend)
+    bench.load(rules, family=family, backend=backend)
     bench.zero()
     bench.send(packet)
     found = bench.saved()
