@@ -124,9 +124,13 @@ def _options(node: Node, found: Finding, connection: Flow | None) -> list[Option
 
 
 def _show(node: Node, chosen: list[Finding], letter: str | None, connection: Flow | None, as_json: bool) -> int:
+    from netdoctor.repair.options import choose
+
     repairs = []
     for found in chosen:
-        options = [one for one in _options(node, found, connection) if letter in {None, one.letter, one.letter.lower()}]
+        options = _options(node, found, connection)
+        if letter is not None:
+            options = [choose(options, letter, found.id)]
         offers = tuple(
             Offer(
                 one.letter, one.plan.id, one.proof.is_recommended, one.plan.summary, one.plan.costs, one.plan.lasts,

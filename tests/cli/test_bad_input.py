@@ -94,6 +94,10 @@ def test_a_rule_that_is_not_there(capsys) -> None:
     assert "no-such-rule" in said(capsys, "check", "--snapshot", str(BROKEN), "--select", "no-such-rule")
 
 
+def test_an_option_that_is_not_there_is_named_with_those_that_are(capsys) -> None:
+    assert "has no option Z; there is: A, B" in said(capsys, "fix", "--snapshot", str(BROKEN), "--option", "Z")
+
+
 def test_a_snapshot_cannot_be_repaired_in_place(capsys) -> None:
     assert "--script" in said(capsys, "fix", "--snapshot", str(BROKEN), "--apply")
 
