@@ -109,9 +109,12 @@ class Conntrack:
         """Return the connections that this walk met, in the order in which they were."""
         return list({id(connection): connection for connection, _ in self._made.values()}.values())
 
-    def used(self, zone: int, reply: ConnTuple) -> bool:
-        """Return whether another connection already answers with this tuple (nf_conntrack_tuple_taken)."""
-        return self.lookup(zone, reply) is not None
+    def taken(self, connection: Connection, reply: ConnTuple) -> bool:
+        """Return whether another connection already answers with what would be one's reply tuple.
+
+        Kernel: net/netfilter/nf_conntrack_core.c:nf_conntrack_tuple_taken
+        """
+        return self.lookup(0 if connection.zone_direction == "original" else connection.zone, reply) is not None
 
     def confirm(self, connection: Connection) -> None:
         """Put a connection into the table (__nf_conntrack_confirm)."""
@@ -132,22 +135,29 @@ class Conntrack:
         if packet.proto == ICMPV6 and packet.icmp_type in _UNTRACKED_ICMPV6:
             packet.ctstate = "UNTRACKED"
             return None
-        zone = _zone(template, packet, "original")
-        found = self.lookup(zone, packet.tuple())
-        if found is None and template is not None and template.zone_direction != "both":
-            found = self.lookup(_zone(template, packet, "reply"), packet.tuple())
+        found = self._find(packet, template)
         if found is not None and _reopens(*found, packet):
             found[0].dying = True
             found = None
         if found is None:
-            connection = self._new(packet, zone, template)
+            connection = self._new(packet, template)
             if connection is None:
                 packet.ctstate = "INVALID"
                 return "no connection that it belongs to"
             return _update(packet, connection, "ORIGINAL")
         return _update(packet, *found)
 
-    def _new(self, packet: Packet, zone: int, template: CtTemplate | None) -> Connection | None:
+    def _find(self, packet: Packet, template: CtTemplate | None) -> tuple[Connection, Direction] | None:
+        """The entry of a packet, whose zone is the packet's in the entry's direction (resolve_normal_ct,
+        nf_ct_key_equal).
+        """
+        for zone in {_zone(template, packet, "ORIGINAL"): None, _zone(template, packet, "REPLY"): None}:
+            found = self.lookup(zone, packet.tuple())
+            if found is not None and _zone(template, packet, found[1]) == zone:
+                return found
+        return None
+
+    def _new(self, packet: Packet, template: CtTemplate | None) -> Connection | None:
         if packet.proto == TCP:
             state = _TRANSITIONS["ORIGINAL"][tcp_kind(packet.tcp_flags)][0]
             if state == "INVALID" or (
@@ -162,7 +172,7 @@ class Conntrack:
         return Connection(
             original,
             inverted(original),
-            zone=zone,
+            zone=_template_zone(template, packet),
             zone_direction="both" if template is None else template.zone_direction,
             helper=None if template is None else template.helper,
         )
@@ -172,7 +182,7 @@ class Conntrack:
         packet.ctstate = "INVALID"
         if packet.inner is None:
             return "an ICMP error without the packet that it is about"
-        found = self.lookup(_zone(template, packet, "reply"), packet.inner.tuple())
+        found = self.lookup(_zone(template, packet, "REPLY"), packet.inner.tuple())
         if found is None:
             return "an ICMP error about a connection that is not known here"
         connection, direction = found
@@ -181,8 +191,15 @@ class Conntrack:
         return None
 
 
-def _zone(template: CtTemplate | None, packet: Packet, direction: str) -> int:
-    if template is None or template.zone_direction not in ("both", direction):
+def _zone(template: CtTemplate | None, packet: Packet, direction: Direction) -> int:
+    """The zone in which a packet is looked up in one direction (nf_ct_zone_id)."""
+    if template is None or template.zone_direction not in ("both", direction.lower()):
+        return 0
+    return _template_zone(template, packet)
+
+
+def _template_zone(template: CtTemplate | None, packet: Packet) -> int:
+    if template is None:
         return 0
     return packet.mark & 0xFFFF if template.zone_from_mark else template.zone or 0
 

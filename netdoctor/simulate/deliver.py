@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.packet import ICMP, ICMPV6, TCP, UDP, format_address
 from netdoctor.simulate import device, neighbour, sockets
-from netdoctor.simulate.frame import Frame
+from netdoctor.simulate.frame import BROADCAST, OUTSIDE, Frame
 from netdoctor.simulate.hooks import At, pass_hook
 from netdoctor.simulate.run import Answer, Fate, Onward, Run, protocol
 from netdoctor.topology.addresses import with_port
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from netdoctor.model.snapshot import Link, Socket
     from netdoctor.netfilter.packet import Packet
     from netdoctor.topology.namespace import Netns
-    from netdoctor.topology.wire import Station
+    from netdoctor.topology.wire import Exit, Station
 
 
 def deliver(run: Run, netns: Netns, dev: str, packet: Packet) -> Onward:
@@ -91,15 +91,37 @@ def _nearly(netns: Netns, packet: Packet) -> str:
     return ""
 
 
-def discover(run: Run, netns: Netns, link: Link, station: Station, asker: int, hop: int) -> bool:
-    """Whether a neighbour solicitation and its answer get through the rules on both ends and between.
+def discover_outside(run: Run, netns: Netns, link: Link, way: Exit, asker: int, hop: int) -> bool:
+    """Whether a solicitation gets out by `way`, and an advertisement that comes in there gets to who asked."""
+    if not _rules6(netns):
+        return True
+    key = ("discovery outside", link.name, way.netns.name, way.link.name, asker, hop)
+    known: bool | None = netns.cache.get(key)
+    if known is None:
+        forks = len(run.choices.taken)
+        with run.aside():
+            ask = _through(run, netns, link, neighbour.solicitation(asker, hop), BROADCAST)
+            known = ask.verdict in ("left", "unknown")
+            if known:
+                answer = neighbour.advertisement(hop, asker)
+                answer.src_mac, answer.dst_mac = OUTSIDE, link.mac
+                frame = Frame(answer, way.netns, way.link.name)
+                end = run.travel(partial(device.receive, run, way.netns, way.link, frame))
+                known = end.verdict == "delivered" and end.netns is netns
+        if len(run.choices.taken) == forks:
+            netns.cache[key] = known
+    return known
+
+
+def discover(run: Run, netns: Netns, link: Link, station: Station, asker: int, hop: int) -> tuple[bool, bool]:
+    """Whether a neighbour solicitation, and its answer, get through the rules on both ends and between.
 
     Conntrack does not follow them, so the answer is the same for every packet of a world, unless something forks.
     """
     if not _rules6(netns):
-        return True
+        return True, True
     key = ("discovery", link.name, station.netns.name, station.link.name, asker, hop)
-    known: bool | None = netns.cache.get(key)
+    known: tuple[bool, bool] | None = netns.cache.get(key)
     if known is None:
         forks = len(run.choices.taken)
         known = _discover(run, netns, link, station, asker, hop)
@@ -108,18 +130,13 @@ def discover(run: Run, netns: Netns, link: Link, station: Station, asker: int, h
     return known
 
 
-def _discover(run: Run, netns: Netns, link: Link, station: Station, asker: int, hop: int) -> bool:
-    hops, phase = run.hops, run.phase
-    run.muted += 1
-    try:
+def _discover(run: Run, netns: Netns, link: Link, station: Station, asker: int, hop: int) -> tuple[bool, bool]:
+    with run.aside():
         ask = _through(run, netns, link, neighbour.solicitation(asker, hop), station.link.mac)
         if ask.verdict != "delivered" or ask.netns is not station.netns:
-            return False
+            return False, False
         answer = _through(run, station.netns, station.link, neighbour.advertisement(hop, asker), link.mac)
-        return answer.verdict == "delivered" and answer.netns is netns
-    finally:
-        run.muted -= 1
-        run.hops, run.phase = hops, phase
+        return True, answer.verdict == "delivered" and answer.netns is netns
 
 
 def _through(run: Run, netns: Netns, link: Link, packet: Packet, mac: str | None) -> Fate:

@@ -15,16 +15,19 @@ from netdoctor.simulate import bypass, choices, device, errors, flows, receive, 
 from netdoctor.simulate.frame import OUTSIDE, Frame
 from netdoctor.simulate.run import Fate, Onward, Options, Run, port_of
 from netdoctor.simulate.trace import Cause, Outcome, Reply, SenderError, Trace
+from netdoctor.topology import wire
 from netdoctor.topology.addresses import with_port
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from netdoctor.model.flow import Flow
+    from netdoctor.model.snapshot import Link
     from netdoctor.netfilter.packet import Packet
     from netdoctor.simulate.choices import Choices
     from netdoctor.simulate.flows import Resolved
     from netdoctor.simulate.trace import Connects
+    from netdoctor.topology.namespace import Netns
     from netdoctor.topology.world import World
 
 
@@ -135,7 +138,7 @@ def _start(run: Run, resolved: Resolved, packet: Packet) -> Onward:
     frame = Frame(packet, resolved.netns, link.name)
     bridge = resolved.netns.bridge_of(link)
     if packet.dst_mac is None:
-        packet.dst_mac = link.mac if bridge is None else bridge.mac
+        packet.dst_mac = _asked_for(resolved.netns, link, packet) or (link.mac if bridge is None else bridge.mac)
     if packet.src_mac is None:
         packet.src_mac = OUTSIDE
     if link.kind == "bridge":  # no port is known: it comes up from the bridge itself
@@ -144,9 +147,22 @@ def _start(run: Run, resolved: Resolved, packet: Packet) -> Onward:
     return partial(device.receive, run, resolved.netns, link, frame)
 
 
+def _asked_for(netns: Netns, link: Link, packet: Packet) -> str | None:
+    """The MAC that the outside has for a destination on its own wire: of the one who has the address there."""
+    for station in wire.heard(netns, link).stations:
+        if any(value == packet.dst for value, _ in station.netns.interface_addresses(station.link, packet.family)):
+            return station.link.mac
+    return None
+
+
 def _send(run: Run, resolved: Resolved, packet: Packet) -> Onward:
     """Send from a process; what it sent is noted when its source is known, before OUTPUT changes anything."""
-    return send.send(run, resolved.netns, packet, chosen=partial(flows.with_source, resolved))
+
+    def chosen(packet: Packet) -> None:
+        flows.with_source(resolved, packet)
+        run.client = (resolved.netns, resolved.sent)
+
+    return send.send(run, resolved.netns, packet, chosen=chosen)
 
 
 def _send_reply(run: Run, fate: Fate, back: Packet, oif: str | None) -> Onward:

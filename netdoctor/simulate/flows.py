@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from netdoctor.model.errors import FlowError
 from netdoctor.model.text import printable
 from netdoctor.netfilter.packet import ICMP, ICMPV6, SCTP, TCP, TCP_FLAGS, UDP, Packet, format_address
+from netdoctor.simulate import tcp
 from netdoctor.simulate.fib import Key, fib
 from netdoctor.topology.addresses import address, is_link_local, is_loopback
 
@@ -324,6 +325,7 @@ def _packet(
         icmp_id=sport if echo else None,
         tcp_flags=_flags(flow.flags) if proto == TCP else 0,
         tcp_mss=(1460 if family == 4 else 1440) if proto == TCP else None,
+        tcp_options=frozenset() if proto != TCP else tcp.syn_options(netns) if local else tcp.USUAL,
         size=flow.size if flow.size is not None else default_size(family, proto),
         ttl=flow.ttl if flow.ttl is not None else default_ttl(netns, family),
         tos=flow.tos,

@@ -164,7 +164,7 @@ def _unique(
     """Return the tuple to use, and the range of a port that the kernel picks freely (get_unique_tuple)."""
 
     def used(candidate: ConnTuple) -> bool:
-        return table.used(connection.zone, inverted(candidate))
+        return table.taken(connection, inverted(candidate))
 
     if manip == "src" and not range_.random and _in_range(current, range_) and not used(current):
         return current, None

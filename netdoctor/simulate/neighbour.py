@@ -46,6 +46,13 @@ def resolve(run: Run, netns: Netns, link: Link, frame: Frame, family: Family, ho
         packet.dst_mac = cached.mac
         run.step("neighbour", netns, packet, note=f"{frame.next_hop} is {cached.mac} ({cached.state[0].lower()})")
         return None
+    learned = run.learned.get((netns.name, link.name, family, hop))
+    if learned is not None:
+        packet.dst_mac = learned
+        run.step(
+            "neighbour", netns, packet, note=f"{frame.next_hop} is {learned} (it has asked for an address of here)"
+        )
+        return None
     if link.kind == "vxlan":
         return _over_tunnel(run, netns, link, frame, cached)
     return _ask(run, netns, link, frame, family, hop)
@@ -56,7 +63,7 @@ def _ask(run: Run, netns: Netns, link: Link, frame: Frame, family: Family, hop: 
     packet = frame.packet
     heard = wire.reach(netns, link)
     macs: dict[str, Station] = {}
-    for station in heard.stations:
+    for station in heard.stations if _is_found_again(netns, link) else ():
         if station.link.mac is None or station.link is link:
             continue
         if _answers(run, netns, link, station, packet, family, hop):
@@ -71,10 +78,30 @@ def _ask(run: Run, netns: Netns, link: Link, frame: Frame, family: Family, hop: 
         who = macs[names[at]]
         run.step("neighbour", netns, packet, note=f"{frame.next_hop} is {names[at]}, {who.netns.name} {who.link.name}")
         return None
-    if heard.exits:
+    if heard.exits and (family == 4 or any(_hears_from(run, netns, link, way, packet, hop) for way in heard.exits)):
         packet.dst_mac = frames.OUTSIDE
         return None
     return _nobody(run, netns, link, frame)
+
+
+def _hears_from(run: Run, netns: Netns, link: Link, way: wire.Exit, packet: Packet, hop: int) -> bool:
+    """Whether this end's own rules let a solicitation out and an advertisement in, where the other end is not known."""
+    from netdoctor.simulate.deliver import discover_outside
+
+    asker = _solicitor(netns, link, packet)
+    return asker is not None and discover_outside(run, netns, link, way, asker, hop)
+
+
+def _is_found_again(netns: Netns, link: Link) -> bool:
+    """Whether a bridge sends an answer, which is for one MAC, out of the port that the question came in by.
+
+    A port that neither learns nor floods leads only to MACs in the FDB (br_handle_frame_finish, br_flood).
+    """
+    far = netns.peer(link)
+    port = None if far is None else far[1].port
+    if far is None or port is None or port.learning or port.flood:
+        return True
+    return any(entry.mac == link.mac and entry.dev == far[1].name for entry in far[0].snapshot.fdb)
 
 
 def _nobody(run: Run, netns: Netns, link: Link, frame: Frame) -> Fate:
@@ -120,17 +147,26 @@ def _why_nobody(netns: Netns, frame: Frame) -> str:
 
 
 def _answers(run: Run, netns: Netns, link: Link, station: Station, packet: Packet, family: Family, hop: int) -> bool:
+    """Whether a station answers. From the question it learns who asks (neigh_event_ns, ndisc_recv_ns)."""
     if family == 6:
-        return _answers6(run, netns, link, station, hop)
-    return _answers4(run, netns, link, station, packet, hop)
+        return _answers6(run, netns, link, station, packet, hop)
+    sender = _arp_sender(netns, link, packet, hop)
+    if not _answers4(run, station, sender, hop):
+        return False
+    _learn(run, station, 4, sender, link)
+    return True
 
 
-def _answers4(run: Run, netns: Netns, link: Link, station: Station, packet: Packet, hop: int) -> bool:
+def _learn(run: Run, station: Station, family: Family, asker: int, link: Link) -> None:
+    if asker and link.mac is not None:
+        run.learned[station.netns.name, station.link.name, family, asker] = link.mac
+
+
+def _answers4(run: Run, station: Station, sender: int, hop: int) -> bool:
     """Whether a station answers an ARP request (arp_process): its addresses, or those it stands in for."""
     other, dev = station.netns, station.link
     if "NOARP" in dev.flags:
         return False
-    sender = _arp_sender(netns, link, packet, hop)
     ask = Packet(4, 0, sender, hop, in_dev=dev.name)
     if not sender:
         if not routing.is_local(other, 4, hop):
@@ -188,7 +224,7 @@ def _filtered(run: Run, netns: Netns, dev: Link, hop: int, sender: int) -> bool:
     return isinstance(back, routing.NoRoute) or back.dev != dev.name
 
 
-def _answers6(run: Run, netns: Netns, link: Link, station: Station, hop: int) -> bool:
+def _answers6(run: Run, netns: Netns, link: Link, station: Station, packet: Packet, hop: int) -> bool:
     """Whether a station answers a neighbour solicitation: only for addresses of that interface, and it must get
     there.
     """
@@ -203,15 +239,26 @@ def _answers6(run: Run, netns: Netns, link: Link, station: Station, hop: int) ->
         and other.number("net.ipv6.conf.all.forwarding", 0)
     ):
         return False
-    asker = source.select6(netns, link.name, hop)
-    return _discovery(run, netns, link, station, asker or 0, hop)
-
-
-def _discovery(run: Run, netns: Netns, link: Link, station: Station, asker: int, hop: int) -> bool:
-    """Take solicitation and advertisement through the rules of both ends and of bridges between (ndisc_send_skb)."""
+    asker = _solicitor(netns, link, packet)
+    if asker is None:
+        return False
     from netdoctor.simulate.deliver import discover
 
-    return discover(run, netns, link, station, asker, hop)
+    heard, answered = discover(run, netns, link, station, asker, hop)
+    if heard:
+        _learn(run, station, 6, asker, link)
+    return answered
+
+
+def _solicitor(netns: Netns, link: Link, packet: Packet) -> int | None:
+    """The source of a solicitation: the packet's own where it is the device's, else the device's link-local address.
+
+    Kernel: net/ipv6/ndisc.c:ndisc_solicit, ndisc_send_ns
+    """
+    own = [value for value, _ in netns.interface_addresses(link, 6)]
+    if packet.family == 6 and packet.src in own:
+        return packet.src
+    return next((value for value in own if is_link_local(6, value)), None)
 
 
 def solicitation(asker: int, hop: int) -> Packet:

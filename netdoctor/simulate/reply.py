@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.packet import ACK, ICMP, ICMPV6, PSH, SYN, TCP, UDP, Packet
-from netdoctor.simulate import sockets
+from netdoctor.simulate import sockets, tcp
 from netdoctor.simulate.flows import default_size, default_ttl
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def answer(flow: Flow, fate: Fate) -> Packet:
         reply.uid, reply.mark = fate.socket.uid, fate.socket.mark
     if proto == TCP:
         reply.tcp_flags = SYN | ACK
+        reply.tcp_options = tcp.synack_options(netns, request.tcp_options)
         reply.tcp_mss = 1460 if family == 4 else 1440
         if netns.number("net.ipv4.tcp_fwmark_accept", 0):
             reply.mark = request.mark
@@ -65,4 +66,5 @@ def next_packet(sent: Packet) -> Packet:
     if sent.proto == TCP:
         following.tcp_flags = ACK | PSH
         following.tcp_mss = None
+        following.tcp_options = tcp.established_options(sent.tcp_options)
     return following

@@ -5,6 +5,7 @@ Knows nothing of how a packet moves; the files named after the kernel's parts do
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -12,7 +13,7 @@ from netdoctor.netfilter.packet import ICMP, ICMPV6, PROTOCOL_NAMES, family_name
 from netdoctor.simulate.trace import Cause, CauseKind, Final, Outer, PacketView, Stage, Step, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from netdoctor.model.snapshot import Link
     from netdoctor.netfilter.packet import Packet
@@ -93,11 +94,13 @@ class Run:
     steps: list[Step] = field(default_factory=list)
     assumed: dict[str, None] = field(default_factory=dict)  # in order
     conntracks: dict[str, Conntrack] = field(default_factory=dict)
+    learned: dict[tuple[str, str, int, int], str] = field(default_factory=dict)  # netns, device, neighbour -> MAC
     picked: dict[Any, int] = field(default_factory=dict)  # multipath choices: one flow keeps its way
     muted: int = 0  # > 0: ICMP errors and other side packets, whose steps are not the flow's
     hops: int = 0
     visited: set[Any] = field(default_factory=set)
     phase: Literal["request", "reply", "next"] = "request"
+    client: tuple[Netns, Packet] | None = None  # the process that began the flow, and the packet as it sent it
     passed: dict[str, set[int]] = field(default_factory=dict)  # netns -> ids of connections seen in this phase
 
     @property
@@ -146,6 +149,17 @@ class Run:
     def cause(self, kind: CauseKind, netns: Netns, **where: Any) -> Cause:
         """Return a cause that points to the last step."""
         return Cause(kind=kind, netns=netns.name, **({"step": self.last_step()} | where))
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Walk a side packet: its steps are not the flow's, and the flow's own way goes on from where it was."""
+        hops, phase = self.hops, self.phase
+        self.muted += 1
+        try:
+            yield
+        finally:
+            self.muted -= 1
+            self.hops, self.phase = hops, phase
 
     def choose(self, labels: list[str], weights: list[float] | None = None) -> int:
         """Fork. See `Choices.choose`."""

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.packet import TCP, family_name, format_address
-from netdoctor.simulate import output, routing
+from netdoctor.simulate import output, routing, tcp
 from netdoctor.simulate.frame import Frame
 from netdoctor.simulate.hooks import At, pass_hook
 from netdoctor.simulate.run import Fate, Onward, Run
@@ -46,6 +46,8 @@ def send(
             route = routing.output(run, netns, routing.key_of(packet, uid=uid, oif=wanted), any_source=any_source)
     if isinstance(route, routing.NoRoute):
         return _no_route(run, netns, packet, route)
+    if packet.proto == TCP and packet.has_socket:
+        tcp.offer(netns, packet, route)
     if chosen is not None:
         chosen(packet)
     run.step("send", netns, packet, note=None)

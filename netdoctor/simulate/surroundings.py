@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from netdoctor.netfilter.packet import TCP, UDP
 from netdoctor.simulate import sockets
 from netdoctor.simulate.fib import Key, fib
 from netdoctor.topology.addresses import is_multicast
@@ -73,7 +74,12 @@ class Here:
         return loose or any(way.dev == packet.in_dev for way in found.ways)
 
     def local_socket(self, packet: Packet, *, transparent: bool, wildcard: bool) -> Answer:
-        """Whether a local socket would take the packet (socket_match)."""
+        """Whether a local socket would take the packet (socket_match): the flow's own client has one too."""
+        if self.run.client is not None and self.run.client[0] is self.netns:
+            sent = self.run.client[1]
+            ends = (packet.proto, packet.dst, packet.dport, packet.src, packet.sport)
+            if packet.proto in (TCP, UDP) and ends == (sent.proto, sent.src, sent.sport, sent.dst, sent.dport):
+                return not transparent
         return sockets.matching(self.netns, packet, transparent=transparent, wildcard=wildcard)
 
     def ipset(self, name: str) -> IpSet | None:

@@ -166,13 +166,19 @@ def _matches(at: At, here: Here, place: Place, chain: Chain, rule: Rule) -> bool
             return answer.probability >= 1.0
         what = f"{place.name} {chain.name} {rule.number}"
         yes, no = f"{what}: taken at random", f"{what}: not taken at random"
-        return at.run.choose([yes, no], [answer.probability, 1.0 - answer.probability]) == 0
+        if at.run.choose([yes, no], [answer.probability, 1.0 - answer.probability]) == 0:
+            at.packet.notes.insert(0, "taken at random")
+            return True
+        return False
     assert isinstance(answer, Unknown)
     target = rule.target
     if target is None or target.harmless:
         return False  # whether it matches changes nobody's fate
     what = f"{at.netns.name} {place.name} {chain.name} rule {rule.number}: {answer.why}"
-    return at.run.choose([f"{what}: assumed to match", f"{what}: assumed not to match"]) == 0
+    if at.run.choose([f"{what}: assumed to match", f"{what}: assumed not to match"]) == 0:
+        at.packet.notes.insert(0, f"assumed to match: {answer.why}")
+        return True
+    return False
 
 
 def _policy(at: At, place: Place, base: Chain, template: effects.CtTemplate | None) -> Result:

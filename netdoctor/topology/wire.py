@@ -72,6 +72,17 @@ def behind(netns: Netns, port: Link) -> Reach:
     return found
 
 
+def heard(netns: Netns, link: Link) -> Reach:
+    """Return whom a frame reaches that comes in by a device from outside. Cached on the namespace."""
+    key = f"heard {link.name}"
+    found: Reach | None = netns.cache.get(key)
+    if found is None:
+        found = Reach()
+        _receive(netns, link, (), found, set(), 0)
+        netns.cache[key] = found
+    return found
+
+
 def carrier(netns: Netns, link: Link) -> bool:
     """Return whether a link can send: administratively up, and so is the other end of its pair."""
     if not link.is_up:

@@ -23,18 +23,26 @@ class Devgroup(Match):
     name = "devgroup"
     options = {"--src-group": 1, "--dst-group": 1}
 
-    __slots__ = ()
+    groups: list[tuple[bool, bool, int, int]]  # of the source, negated, value, mask
+
+    __slots__ = ("groups",)
+
+    def compile(self) -> None:
+        """Groups are printed by their names in /etc/iproute2/group, of which only `default` is the same everywhere."""
+        self.groups = [
+            (option.name == "--src-group", option.negated, *value_and_mask(option.value.replace("default", "0")))
+            for option in self.written
+        ]
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
         """Say whether the packet matches."""
         answers: list[Answer] = []
-        for option in self.written:
-            dev = packet.in_dev if option.name == "--src-group" else packet.out_dev
+        for of_source, negated, value, mask in self.groups:
+            dev = packet.in_dev if of_source else packet.out_dev
             group = around.device_group(dev) if dev else 0
-            value, mask = value_and_mask(option.value)
             answers.append(
                 Unknown(f"match devgroup: the group of {dev}")
                 if group is None
-                else (group & mask == value) is not option.negated
+                else (group & mask == value) is not negated
             )
         return all_of(answers)
