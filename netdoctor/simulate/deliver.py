@@ -98,7 +98,6 @@ def discover_outside(run: Run, netns: Netns, link: Link, way: Exit, asker: int, 
     key = ("discovery outside", link.name, way.netns.name, way.link.name, asker, hop)
     known: bool | None = netns.cache.get(key)
     if known is None:
-        forks = len(run.choices.taken)
         with run.aside():
             ask = _through(run, netns, link, neighbour.solicitation(asker, hop), BROADCAST)
             known = ask.verdict in ("left", "unknown")
@@ -108,7 +107,7 @@ def discover_outside(run: Run, netns: Netns, link: Link, way: Exit, asker: int, 
                 frame = Frame(answer, way.netns, way.link.name)
                 end = run.travel(partial(device.receive, run, way.netns, way.link, frame))
                 known = end.verdict == "delivered" and end.netns is netns
-        if len(run.choices.taken) == forks:
+        if not run.choices.taken:  # what was chosen before may decide here too
             netns.cache[key] = known
     return known
 
@@ -123,9 +122,8 @@ def discover(run: Run, netns: Netns, link: Link, station: Station, asker: int, h
     key = ("discovery", link.name, station.netns.name, station.link.name, asker, hop)
     known: tuple[bool, bool] | None = netns.cache.get(key)
     if known is None:
-        forks = len(run.choices.taken)
         known = _discover(run, netns, link, station, asker, hop)
-        if len(run.choices.taken) == forks:
+        if not run.choices.taken:  # what was chosen before may decide here too
             netns.cache[key] = known
     return known
 

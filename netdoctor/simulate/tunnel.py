@@ -88,6 +88,8 @@ def encapsulate(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
         family, UDP, local, remote, sport=None, dport=link.vxlan.dstport, sport_range=(32768, 60999),
         size=inner.size + _OVERHEAD[family], ttl=link.vxlan.ttl or 64, df=link.vxlan.df == "set", mark=inner.mark,
         inner=inner,
+        # skb->sk stays that of the process that sent the inner packet (iptunnel_xmit, skb_scrub_packet).
+        has_socket=inner.has_socket, uid=inner.uid, gid=inner.gid,
     )  # fmt: skip
     if run.writes:
         run.step("encapsulate", netns, inner, note=f"{link.name}: VNI {link.vxlan.vni} to {targets[at]}")
