@@ -41,6 +41,14 @@ class Surroundings(Protocol):
         """
         ...
 
+    def route_device(self, packet: Packet, *, of_source: bool, by: str | None, use_mark: bool) -> str | Unknown:
+        """The device of the route to an address of the packet, "" where there is none that counts.
+
+        `of_source`: to its source, else to its destination; `by`: "iif", "oif": only by that device of the packet.
+        Kernel: net/ipv4/netfilter/nft_fib_ipv4.c:nft_fib4_eval.
+        """
+        ...
+
     def local_socket(self, packet: Packet, *, transparent: bool, wildcard: bool) -> Answer:
         """Whether a local socket would take the packet. Kernel: net/netfilter/xt_socket.c:socket_match."""
         ...

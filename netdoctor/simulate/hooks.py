@@ -10,10 +10,11 @@ Knows nothing of what a table's rules mean, or of where the packet goes afterwar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from netdoctor.simulate import nat, native, tables
 from netdoctor.simulate.conntrack import Conntrack
+from netdoctor.simulate.order import Asked, in_order
 from netdoctor.simulate.surroundings import Here
 
 if TYPE_CHECKING:
@@ -25,15 +26,21 @@ if TYPE_CHECKING:
     from netdoctor.simulate.run import Fate, Run
     from netdoctor.topology.namespace import Netns
 
-What = Literal["raw", "conntrack", "mangle", "nat", "filter", "security", "confirm"]
-
-# include/uapi/linux/netfilter_ipv4.h:nf_ip_hook_priorities; the tables of net/ipv4/netfilter/iptable_*.c.
-ORDER: dict[str, tuple[tuple[int, What], ...]] = {
-    "PREROUTING": ((-300, "raw"), (-200, "conntrack"), (-150, "mangle"), (-100, "nat")),
-    "INPUT": ((-150, "mangle"), (0, "filter"), (50, "security"), (100, "nat"), (2147483647, "confirm")),
-    "FORWARD": ((-150, "mangle"), (0, "filter"), (50, "security")),
-    "OUTPUT": ((-300, "raw"), (-200, "conntrack"), (-150, "mangle"), (-100, "nat"), (0, "filter"), (50, "security")),
-    "POSTROUTING": ((-150, "mangle"), (100, "nat"), (2147483647, "confirm")),
+TABLES = ("raw", "mangle", "filter", "security")
+# include/uapi/linux/netfilter_ipv4.h:nf_ip_hook_priorities; iptables-nft (iptables/nft.c:xtables_ipv4) has its own
+# number for `security`.
+PRIORITY = {
+    "legacy": {"raw": -300, "mangle": -150, "filter": 0, "security": 50},
+    "nft": {"raw": -300, "mangle": -150, "filter": 0, "security": 150},
+}
+# What the kernel itself does there, and when: net/netfilter/nf_conntrack_proto.c:ipv4_conntrack_ops,
+# nf_nat_proto.c:nf_nat_ipv4_ops.
+OWN: dict[str, tuple[Asked, ...]] = {
+    "PREROUTING": (Asked(-200, "conntrack", "conntrack"), Asked(-100, "nat", "nat")),
+    "INPUT": (Asked(100, "nat", "nat"), Asked(2147483647, "confirm", "confirm")),
+    "FORWARD": (),
+    "OUTPUT": (Asked(-200, "conntrack", "conntrack"), Asked(-100, "nat", "nat")),
+    "POSTROUTING": (Asked(100, "nat", "nat"), Asked(2147483647, "confirm", "confirm")),
 }
 
 
@@ -58,26 +65,45 @@ def pass_hook(at: At, after: Callable[[At, str, Packet], Fate | None] | None = N
     `after` is called with the packet as it was before each table: in OUTPUT a change makes the kernel route again.
     """
     template: CtTemplate | None = None
-    steps: list[tuple[int, int, What | native.BaseChain]] = [(priority, 1, what) for priority, what in ORDER[at.hook]]
-    steps += [(chain.priority, 1, chain) for chain in native.base_chains(at.netns, at.packet.family, at.hook)]
-    for _, _, what in sorted(steps, key=lambda step: step[0]):
+    for one in in_order(at, _asked(at)):
         before = at.packet.clone() if after is not None else at.packet
-        if isinstance(what, native.BaseChain):
-            fate = native.pass_chain(at, what)
-        elif what == "conntrack":
+        fate: Fate | None = None
+        if one.place is not None:
+            result = one.place.walk(at)
+            template = result.template or template
+            fate = tables.carry_out(at, result)
+        elif one.what == "conntrack":
             fate = _conntrack(at, template)
-        elif what == "confirm":
-            fate = _confirm(at)
-        elif what == "nat":
+        elif one.what == "nat":
             fate = nat.pass_nat(at)
         else:
-            fate, seen = tables.pass_table(at, what)
-            template = seen or template
-        if fate is None and after is not None and isinstance(what, str):
-            fate = after(at, what, before)
+            _confirm(at)
+        if fate is None and after is not None:
+            fate = after(at, one.what, before)
         if fate is not None:
             return fate
     return None
+
+
+def _asked(at: At) -> tuple[Asked, ...]:
+    """All that see a packet of a family at a hook: tables of both backends, native chains, the kernel's own steps."""
+    netns, family, hook = at.netns, at.packet.family, at.hook
+    key = f"asked {family} {hook}"
+    found: tuple[Asked, ...] | None = netns.cache.get(key)
+    if found is None:
+        asked = list(OWN[hook])
+        asked += [
+            Asked(PRIORITY[place.backend][name], name, place.label, place)
+            for name in TABLES
+            for place in tables.places(netns, family, name, hook)
+        ]
+        asked += [
+            Asked(one.chain.priority, "mangle" if one.chain.type == "route" else "filter", one.label, one)
+            for one in native.base_chains(netns, family, hook)
+            if one.chain.type != "nat"
+        ]
+        found = netns.cache[key] = tuple(asked)
+    return found
 
 
 def conntrack_of(run: Run, netns: Netns) -> Conntrack:
@@ -138,8 +164,8 @@ def _conntrack(at: At, template: CtTemplate | None) -> Fate | None:
     return None
 
 
-def _confirm(at: At) -> Fate | None:
+def _confirm(at: At) -> None:
+    """Put a new connection into the table (nf_confirm)."""
     connection = at.packet.connection
     if connection is not None and not connection.confirmed and at.packet.ctstate in ("NEW", "RELATED"):
         conntrack_of(at.run, at.netns).confirm(connection)
-    return None

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from netdoctor.netfilter.effect import Accept, Nat
+from netdoctor.netfilter.jhash import jhash2
 from netdoctor.netfilter.packet import ICMP, ICMPV6, SCTP, TCP, UDP, ConnTuple, family_name, format_address, inverted
-from netdoctor.simulate import source, tables
+from netdoctor.simulate import native, source, tables
 from netdoctor.simulate.conntrack import ICMP_ERRORS
+from netdoctor.simulate.order import Asked, in_order
 from netdoctor.simulate.run import Fate
 from netdoctor.topology.addresses import with_port
 
@@ -62,8 +64,9 @@ def pass_nat(at: At) -> Fate | None:
 
 def _bind(at: At, connection: Connection, manip: Manip) -> Fate | None:
     """Ask the rules; the first answer binds, none at all binds the connection as it is (nf_nat_alloc_null_binding)."""
-    for place in tables.places(at, "nat"):
-        result = tables.walk(at, place)
+    for one in in_order(at, _asked(at)):
+        assert one.place is not None
+        result = one.place.walk(at)
         if isinstance(result.effect, Nat):
             chosen = _range(at, result.effect)
             if chosen is None:
@@ -85,6 +88,26 @@ def _bind(at: At, connection: Connection, manip: Manip) -> Fate | None:
             return tables.carry_out(at, result)
     _setup(at, connection, manip, Range())
     return None
+
+
+def _asked(at: At) -> tuple[Asked, ...]:
+    """The nat tables of both backends and the native chains of type nat, which share one place at the hook.
+
+    Kernel: net/netfilter/nf_nat_core.c:nf_nat_register_fn
+    """
+    netns, family, hook = at.netns, at.packet.family, at.hook
+    key = f"nat asked {family} {hook}"
+    found: tuple[Asked, ...] | None = netns.cache.get(key)
+    if found is None:
+        priority = -100 if MANIPS[hook] == "dst" else 100
+        asked = [Asked(priority, "nat", place.label, place) for place in tables.places(netns, family, "nat", hook)]
+        asked += [
+            Asked(one.chain.priority, "nat", one.label, one)
+            for one in native.base_chains(netns, family, hook)
+            if one.chain.type == "nat"
+        ]
+        found = netns.cache[key] = tuple(asked)
+    return found
 
 
 def _range(at: At, nat: Nat) -> Range | None:
@@ -225,43 +248,6 @@ def _numbers(value: int, words: int) -> list[int]:
 def _memory(value: int, words: int) -> list[int]:
     """The words of an address in network order as a little-endian machine reads them."""
     return [int.from_bytes(number.to_bytes(4, "big"), "little") for number in _numbers(value, words)]
-
-
-def jhash2(words: list[int], initial: int) -> int:
-    """Return Bob Jenkins' hash over 32-bit words (include/linux/jhash.h:jhash2)."""
-    bits = 0xFFFFFFFF
-
-    def rol(value: int, by: int) -> int:
-        return ((value << by) | (value >> (32 - by))) & bits
-
-    a = b = c = (0xDEADBEEF + (len(words) << 2) + initial) & bits
-    rest = list(words)
-    while len(rest) > 3:
-        a, b, c = (a + rest[0]) & bits, (b + rest[1]) & bits, (c + rest[2]) & bits
-        a = ((a - c) & bits) ^ rol(c, 4)
-        c = (c + b) & bits
-        b = ((b - a) & bits) ^ rol(a, 6)
-        a = (a + c) & bits
-        c = ((c - b) & bits) ^ rol(b, 8)
-        b = (b + a) & bits
-        a = ((a - c) & bits) ^ rol(c, 16)
-        c = (c + b) & bits
-        b = ((b - a) & bits) ^ rol(a, 19)
-        a = (a + c) & bits
-        c = ((c - b) & bits) ^ rol(b, 4)
-        b = (b + a) & bits
-        rest = rest[3:]
-    if not rest:
-        return c
-    added = [*rest, 0, 0]
-    a, b, c = (a + added[0]) & bits, (b + added[1]) & bits, (c + added[2]) & bits
-    c = ((c ^ b) - rol(b, 14)) & bits
-    a = ((a ^ c) - rol(c, 11)) & bits
-    b = ((b ^ a) - rol(a, 25)) & bits
-    c = ((c ^ b) - rol(b, 16)) & bits
-    a = ((a ^ c) - rol(c, 4)) & bits
-    b = ((b ^ a) - rol(a, 14)) & bits
-    return ((c ^ b) - rol(b, 24)) & bits
 
 
 def _with_port(

@@ -1,20 +1,28 @@
-"""Native nftables base chains in the way of a packet: where one could decide and is not modelled, the answer is
-unknown.
+"""Native nftables base chains: which there are at a hook, and a packet's way through one.
 
-Knows nothing of iptables' tables.
+Knows nothing of iptables' tables. Kernel: net/netfilter/nf_tables_core.c:nft_do_chain.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from netdoctor.simulate.run import Fate
+from netdoctor.netfilter import effect as effects
+from netdoctor.netfilter.nft import ruleset, survey
+from netdoctor.netfilter.nft.expressions import Asking
+from netdoctor.netfilter.ownership import owner
+from netdoctor.netfilter.ternary import Chance, Unknown
+from netdoctor.simulate import tables
 from netdoctor.topology.shared import shared
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from netdoctor.netfilter.packet import Family, Hook
+    from netdoctor.netfilter.ternary import Answer
     from netdoctor.simulate.hooks import At
+    from netdoctor.simulate.run import Run
     from netdoctor.topology.namespace import Netns
 
 
@@ -22,47 +30,143 @@ if TYPE_CHECKING:
 class BaseChain:
     """A native base chain."""
 
-    family: str
-    table: str
-    chain: str
-    hook: str
-    priority: int
-    policy: str | None
-    trivial: bool
+    table: ruleset.Table
+    chain: ruleset.Chain
+
+    @property
+    def label(self) -> str:
+        """What it is called where its order is in doubt."""
+        return f"nft {self.table.family} {self.table.name} {self.chain.name}"
+
+    def walk(self, at: At) -> tables.Result:
+        """Ask its rules, and those that they call (nft_do_chain)."""
+        return _walk(at, self)
 
 
 def base_chains(netns: Netns, family: Family, hook: Hook) -> tuple[BaseChain, ...]:
-    """Return the native base chains of a hook that see a family, in the order of their priority."""
+    """Return the native base chains of a hook that see a family and have something to say. Cached on the namespace."""
+    key = f"native {family} {hook}"
+    found: tuple[BaseChain, ...] | None = netns.cache.get(key)
+    if found is None:
+        names = ("ip" if family == 4 else "ip6", "inet")
+        found = netns.cache[key] = tuple(
+            one
+            for one in _all(netns)
+            if one.table.family in names and (one.chain.hook or "").upper() == hook
+            and (one.chain.rules or one.chain.policy != "accept")
+        )  # fmt: skip
+    return found
+
+
+def _all(netns: Netns) -> tuple[BaseChain, ...]:
+    """The base chains that iptables-nft does not keep; a table that it could not print is native as a whole."""
     text = netns.snapshot.nft
     if text is None or not text.json:
         return ()
-    chains = shared(text, "native", lambda: _survey(text.json or ""))
-    names = ("ip" if family == 4 else "ip6", "inet")
-    return tuple(chain for chain in chains if chain.hook == hook and chain.family in names)
+    refused = {
+        (family, table)
+        for (family, backend), rules in netns.rulesets.items()
+        if backend == "nft"
+        for table in rules.incompatible
+    }
+    json_text = text.json
+    return shared(text, f"native {sorted(refused)}", lambda: tuple(_native(json_text, refused)))
 
 
-def _survey(json_text: str) -> tuple[BaseChain, ...]:
-    from netdoctor.netfilter import nft
+def _native(json_text: str, refused: set[tuple[str, str]]) -> Iterator[BaseChain]:
+    named = {
+        (one.family, one.table, one.name) for one in survey.tables(json_text, refused).base_chains
+    }  # of dormant tables none
+    for (family, name), table in ruleset.parse(json_text).items():
+        for chain in table.chains.values():
+            if (family, name, chain.name) in named:
+                yield BaseChain(table, chain)
 
-    survey = nft.tables(json_text)
-    return tuple(
-        BaseChain(c.family, c.table, c.name, c.hook.upper(), c.priority, c.policy, c.is_trivial)
-        for c in survey.base_chains
-    )
+
+@dataclass(frozen=True, slots=True)
+class _Decider:
+    """What no snapshot shows is decided by a fork."""
+
+    run: Run
+    where: str
+
+    def holds(self, answer: Answer, what: str) -> bool:
+        if isinstance(answer, Chance):
+            weights = [answer.probability, 1 - answer.probability]
+            return self.run.choose([f"{self.where}: {what}", f"{self.where}: not {what}"], weights) == 0
+        assert isinstance(answer, Unknown)
+        label = f"{self.where}: {answer.why}"
+        return self.run.choose([f"{label}: assumed to match", f"{label}: assumed not to match"]) == 0
+
+    def pick(self, weights: Sequence[float], what: str) -> int:
+        if len(weights) == 1:
+            return 0
+        return self.run.choose([f"{self.where}: {what} is {number}" for number in range(len(weights))], list(weights))
 
 
-def pass_chain(at: At, chain: BaseChain) -> Fate | None:
-    """Ask a native base chain: one without rules and with policy accept lets everything through."""
-    if chain.trivial:
-        return None
-    run, packet = at.run, at.packet
-    name = f"nft chain {chain.family} {chain.table} {chain.chain}"
-    at.run.step(
-        "nft", at.netns, packet, hook=at.hook, action="unknown", note=f"{name} is not modelled",
-        family=chain.family, backend="nft", table=chain.table, chain=chain.chain,
-    )  # fmt: skip
-    return Fate(
-        "unknown", at.netns, packet.in_dev, packet,
-        run.cause("unmodelled", at.netns, family=chain.family, backend="nft", table=chain.table, chain=chain.chain,
-                  detail=f"{name}: native nftables rules are not modelled"),
-    )  # fmt: skip
+def _walk(at: At, base: BaseChain) -> tables.Result:
+    table, here = base.table, at.here(base.table.name)
+    template: effects.CtTemplate | None = None
+    stack: list[tuple[ruleset.Chain, Iterator[ruleset.Rule]]] = [(base.chain, iter(base.chain.rules))]
+    calls = 0
+    while stack:
+        chain, rules = stack[-1]
+        rule = next(rules, None)
+        if rule is None:
+            stack.pop()
+            continue
+        decider = _Decider(at.run, f"{at.netns.name} {base.label} {chain.name} rule {rule.number}")
+        done = rule.run(Asking(at.packet, here, decider))
+        if done is None:
+            at.packet.notes.clear()
+            continue
+        where = _place_of(table, chain, rule)
+        last = done[-1] if done else effects.CONTINUE
+        tables.note(at, where, last, stage="nft")
+        for wanted in done:
+            if isinstance(wanted, effects.NoTrack):
+                if at.packet.connection is None:
+                    at.packet.ctstate = "UNTRACKED"
+            elif isinstance(wanted, effects.CtTemplate):
+                template = template or wanted
+            elif isinstance(wanted, effects.Return):
+                stack.pop()
+            elif isinstance(wanted, effects.Jump):
+                target = table.chains.get(wanted.chain)
+                calls += 1
+                if target is None or calls > tables.MAX_CALLS:
+                    why = (
+                        f"chain {wanted.chain} is not there"
+                        if target is None
+                        else "the chains call each other in a loop"
+                    )
+                    return tables.Result(effects.Undecided(why), where, template)
+                if wanted.goto:
+                    stack.pop()
+                stack.append((target, iter(target.rules)))
+            elif not isinstance(wanted, effects.Continue | effects.Tee):
+                return tables.Result(wanted, where, template)
+    return _policy(at, base, template)
+
+
+def _policy(at: At, base: BaseChain, template: effects.CtTemplate | None) -> tables.Result:
+    where = {
+        "family": base.table.family, "backend": "nft", "table": base.table.name, "chain": base.chain.name,
+    }  # fmt: skip
+    policy = base.chain.policy
+    at.run.step("nft", at.netns, at.packet, hook=at.hook, action=f"policy {policy}", **where)
+    return tables.Result(effects.Drop() if policy == "drop" else effects.ACCEPT, where, template)
+
+
+def _place_of(table: ruleset.Table, chain: ruleset.Chain, rule: ruleset.Rule) -> dict[str, Any]:
+    text = rule.text
+    return {
+        "family": table.family,
+        "backend": "nft",
+        "table": table.name,
+        "chain": chain.name,
+        "rule": rule.number,
+        "handle": rule.handle,
+        "text": text,
+        "owner": owner(table.family, table.name, chain.name, text, rule.comment),
+    }

@@ -73,6 +73,25 @@ class Here:
             return False
         return loose or any(way.dev == packet.in_dev for way in found.ways)
 
+    def route_device(self, packet: Packet, *, of_source: bool, by: str | None, use_mark: bool) -> str:
+        """The device of the route to an address of the packet (nft_fib4_eval, nft_fib6_eval)."""
+        arrived = self.netns.link(packet.in_dev)
+        if self.hook == "PREROUTING" and arrived is not None and arrived.link_type == "loopback":
+            return arrived.name
+        wanted, other = (packet.src, packet.dst) if of_source else (packet.dst, packet.src)
+        if of_source and is_multicast(packet.family, other):
+            other = 0
+        mark = packet.mark if use_mark else 0
+        key = Key(packet.family, wanted, other, iif="lo", mark=mark, tos=packet.tos)
+        found = fib(self.netns, packet.family).lookup(self.run, key, ignore_linkdown=True)
+        if found.errno is not None or found.kind != "unicast":
+            return ""
+        devices = [way.dev or "" for way in found.ways]
+        if by is None:
+            return devices[0]
+        own = packet.in_dev if by == "iif" else packet.out_dev
+        return own if own is not None and own in devices else ""
+
     def local_socket(self, packet: Packet, *, transparent: bool, wildcard: bool) -> Answer:
         """Whether a local socket would take the packet (socket_match): the flow's own client has one too."""
         if self.run.client is not None and self.run.client[0] is self.netns:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from netdoctor.netfilter.iptables.save import Chain, Rule, Table
+    from netdoctor.netfilter.packet import Family
     from netdoctor.simulate.hooks import At
     from netdoctor.simulate.surroundings import Here
     from netdoctor.simulate.trace import Stage
@@ -35,6 +36,15 @@ class Place:
     table: Table
     name: str
 
+    @property
+    def label(self) -> str:
+        """What it is called where its order is in doubt."""
+        return self.backend
+
+    def walk(self, at: At) -> Result:
+        """Ask the table's chain for this hook."""
+        return walk(at, self)
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -45,44 +55,21 @@ class Result:
     template: effects.CtTemplate | None = None
 
 
-def places(at: At, name: str) -> list[Place]:
-    """Return a table in each backend that has something to say at this hook, in the order in which they are asked.
-
-    Of equal priorities the one that was registered last is asked first, which no snapshot shows: where both backends
-    have a say, the walk forks.
-    """
-    netns, family = at.netns, family_name(at.packet.family)
-    key = f"places {family} {name} {at.hook}"
-    found: list[Place] | None = netns.cache.get(key)
+def places(netns: Netns, family: Family, name: str, hook: str) -> tuple[Place, ...]:
+    """Return a table in each backend that has something to say at a hook. Cached on the namespace."""
+    word = family_name(family)
+    key = f"places {word} {name} {hook}"
+    found: tuple[Place, ...] | None = netns.cache.get(key)
     if found is None:
-        found = []
-        for backend in ("nft", "legacy"):
-            ruleset = netns.rulesets.get((family, backend))
-            table = None if ruleset is None else ruleset.tables.get(name)
-            chain = None if table is None else table.chains.get(at.hook)
-            if table is not None and chain is not None and (len(chain.rules) or chain.policy not in (None, "ACCEPT")):
-                found.append(Place(backend, table, name))
-        netns.cache[key] = found
-    if len(found) == 2:
-        order = ("hook order", netns.name, family, name)
-        if order not in at.run.picked:
-            what = f"hook order of {family} {name} in {netns.name}"
-            at.run.picked[order] = at.run.choose([f"{what}: nft before legacy", f"{what}: legacy before nft"])
-        if at.run.picked[order]:
-            return found[::-1]
+        found = netns.cache[key] = tuple(
+            Place(backend, table, name)
+            for backend in ("nft", "legacy")
+            if (rules := netns.rulesets.get((word, backend))) is not None
+            and (table := rules.tables.get(name)) is not None
+            and (chain := table.chains.get(hook)) is not None
+            and (len(chain.rules) or chain.policy not in (None, "ACCEPT"))
+        )
     return found
-
-
-def pass_table(at: At, name: str) -> tuple[Fate | None, effects.CtTemplate | None]:
-    """Take the packet through a table other than nat. Returns how it ended, and what raw said of its connection."""
-    template: effects.CtTemplate | None = None
-    for place in places(at, name):
-        result = walk(at, place)
-        template = result.template or template
-        fate = carry_out(at, result)
-        if fate is not None:
-            return fate, template
-    return None, template
 
 
 def carry_out(at: At, result: Result) -> Fate | None:
@@ -130,7 +117,7 @@ def walk(at: At, place: Place) -> Result:
             continue
         result = rule.effect(at.packet, here)
         where = place_of(at, place, chain, rule)
-        _note(at, where, result)
+        note(at, where, result, stage=cast("Stage", place.name))
         if isinstance(result, effects.Continue | effects.Tee):
             continue
         if isinstance(result, effects.NoTrack):
@@ -208,15 +195,14 @@ def place_of(at: At, place: Place, chain: Chain, rule: Rule) -> dict[str, Any]:
     }
 
 
-def _note(at: At, where: dict[str, Any], result: effects.Effect) -> None:
+def note(at: At, where: dict[str, Any], result: effects.Effect, *, stage: Stage) -> None:
+    """Write down that a rule matched, with what its target did to the packet."""
     if at.run.muted:
         at.packet.notes.clear()
         return
-    note = "; ".join(at.packet.notes) or None
+    said = "; ".join(at.packet.notes) or None
     at.packet.notes.clear()
-    at.run.step(
-        cast("Stage", where["table"]), at.netns, at.packet, hook=at.hook, action=_action(result), note=note, **where
-    )
+    at.run.step(stage, at.netns, at.packet, hook=at.hook, action=_action(result), note=said, **where)
 
 
 def _action(result: effects.Effect) -> str:
@@ -238,15 +224,3 @@ def _action(result: effects.Effect) -> str:
         effects.SynProxy: "SYNPROXY", effects.Tee: "TEE", effects.Undecided: "unknown",
     }  # fmt: skip
     return names[type(result)]
-
-
-def has_rules(netns: Netns, family: int, name: str, hook: str) -> bool:
-    """Return whether any backend has rules or a dropping policy in a table at a hook."""
-    word = "ip" if family == 4 else "ip6"
-    for backend in ("nft", "legacy"):
-        ruleset = netns.rulesets.get((word, backend))
-        table = None if ruleset is None else ruleset.tables.get(name)
-        chain = None if table is None else table.chains.get(hook)
-        if chain is not None and (len(chain.rules) or chain.policy not in (None, "ACCEPT")):
-            return True
-    return False

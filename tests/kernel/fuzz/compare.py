@@ -18,6 +18,7 @@ import msgspec
 from netdoctor.lab import process
 from netdoctor.model import store
 from netdoctor.model.flow import Flow
+from netdoctor.netfilter.nft import ruleset
 from netdoctor.simulate.engine import Simulator
 from netdoctor.topology.world import World
 from tests.kernel.fuzz.network import RULE_TOOLS
@@ -168,7 +169,7 @@ def flow_of(network: Network, call: Call) -> Flow:
 def differences(kernel: Kernel | None, examined: Examined) -> Iterator[tuple[Call, Trace, Observed, list[str]]]:
     """Yield for each flow what both say, and in what they differ."""
     asked = simulator(examined.snapshot)
-    texts = rule_texts(examined.network)
+    texts = rule_texts(examined.network) | native_texts(examined.network, examined.snapshot)
     for call, observed in zip(examined.network.calls, examined.observed, strict=True):
         trace = asked.trace(flow_of(examined.network, call))
         yield call, trace, observed, compare(examined.network, texts, call, trace, observed)
@@ -192,6 +193,21 @@ def rule_texts(network: Network) -> dict[str, str]:
             elif line.startswith(":") and " - " not in line:
                 chain, policy = line[1:].split()[:2]
                 found[f"{step.netns} {step.tool.replace('-restore', '-save')} {table} {chain} 0"] = f"-j {policy}"
+    return found
+
+
+def native_texts(network: Network, snapshot: Snapshot) -> dict[str, str]:
+    """Return each native rule that counts, as `rule_texts` does; it is known by its handle."""
+    found: dict[str, str] = {}
+    for namespace in snapshot.namespaces:
+        netns = network.node if namespace.name == "host" else namespace.name
+        if namespace.nft is None or not namespace.nft.json or (netns, "nft") not in network.places():
+            continue
+        for (family, name), table in ruleset.parse(namespace.nft.json).items():
+            for chain in table.chains.values():
+                for rule in chain.rules:
+                    if "counter" in rule.text.split() and "xt " not in rule.text:
+                        found[f"{netns} nft {family} {name} {chain.name} {rule.handle}"] = f"{chain.name}: {rule.text}"
     return found
 
 
@@ -370,7 +386,9 @@ def _is_silent(outcome: Outcome) -> bool:
 
 def _either_order(texts: dict[str, str], key: str, *, connects: bool) -> bool:
     """Whether both backends have the table: whichever binds or drops first, the other is not asked."""
-    netns, program, table, _, _ = key.split()
+    netns, program, table, *_ = key.split()
+    if program == "nft":
+        return False
     other = program.replace("-nft-", "-legacy-") if "-nft-" in program else program.replace("-legacy-", "-nft-")
     return (table == "nat" or not connects) and any(one.startswith(f"{netns} {other} {table} ") for one in texts)
 
@@ -378,9 +396,11 @@ def _either_order(texts: dict[str, str], key: str, *, connects: bool) -> bool:
 def _key(network: Network, step: Step) -> str | None:
     if step.table is None or step.backend is None or step.chain is None or step.action == "translate":
         return None
-    if step.rule is None and not (step.action or "").startswith("policy"):
+    if step.rule is None and (step.stage == "nft" or not (step.action or "").startswith("policy")):
         return None
     netns = network.node if step.netns == "host" else step.netns
+    if step.stage == "nft":
+        return f"{netns} nft {step.family} {step.table} {step.chain} {step.handle}"
     program = f"{'ip6' if step.family == 'ip6' else 'ip'}tables-{step.backend}-save"
     return f"{netns} {program} {step.table} {step.chain} {step.rule or 0}"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from tests.kernel.fuzz import rules, topologies
+from tests.kernel.fuzz import native, rules, topologies
 from tests.kernel.fuzz.network import Call, Network, Step
 from tests.kernel.fuzz.topologies import CLOSED, INTERNET, NOBODY, PORTS, VIPS
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 TABLES = ("raw", "mangle", "nat", "filter", "security")
 FLOWS = 30
+MODES = (
+    ("nft",), ("legacy",), ("nft", "legacy"), ("native",), ("native", "nft"), ("native", "legacy"),
+    ("nft", "native", "legacy"),
+)  # fmt: skip
 
 
 def network(seed: int, flows: int = FLOWS) -> Network:
@@ -121,13 +125,12 @@ def _rulesets(made: Plan, seen: list[rules.Sample], backends: dict[str, tuple[st
         made_sets, kinds = rules.sets(rng, space, seen) if rng.random() < 0.5 else (None, {})
         if made_sets is not None:
             steps.append(made_sets)
-        modes = (
-            rng.choice((("nft",), ("legacy",), ("nft", "legacy")))
-            if rng.random() < 0.6
-            else (rng.choice(("nft", "legacy")),)
-        )
+        modes = rng.choices(MODES, (4, 4, 2, 3, 2, 2, 1))[0]
         for backend in modes:
-            made.labels.add(f"iptables {backend}")
+            made.labels.add(f"iptables {backend}" if backend != "native" else "native nft")
+            if backend == "native":
+                steps.append(native.Native(rng, space, seen, six=made.six).step())
+                continue
             for family in made.families:
                 tables = [table for table in TABLES if rng.random() < {"nat": 0.8, "filter": 0.8}.get(table, 0.35)]
                 if netns != "node":
