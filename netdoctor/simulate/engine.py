@@ -162,7 +162,8 @@ def _send(run: Run, resolved: Resolved, packet: Packet) -> Onward:
         flows.with_source(resolved, packet)
         run.client = (resolved.netns, resolved.sent)
 
-    return send.send(run, resolved.netns, packet, chosen=chosen)
+    connected = run.phase == "next" and resolved.chosen and packet.proto != ICMPV6
+    return send.send(run, resolved.netns, packet, connected=connected, chosen=chosen)
 
 
 def _send_reply(run: Run, fate: Fate, back: Packet, oif: str | None) -> Onward:

@@ -56,6 +56,7 @@ class Resolved:
     local: bool  # made by a process here; else it arrives on `in_dev` from outside
     in_dev: str | None = None
     sent: Packet = None  # type: ignore[assignment]  # the packet as its process sent it, once its source is chosen
+    chosen: bool = False  # the kernel chooses the source
 
 
 def parse_target(text: str) -> Target:
@@ -125,7 +126,7 @@ def resolve(world: World, flow: Flow) -> Resolved:
     packet = _packet(flow, netns, family, proto, src or 0, destination, port, local=local)
     if in_dev is None and not local:
         raise FlowError(f"flow from {printable(flow.from_)}: no interface leads there", "say which with --in")
-    return Resolved(flow, netns, packet, local, in_dev)
+    return Resolved(flow, netns, packet, local, in_dev, chosen=local and not packet.src)
 
 
 def _destination(world: World, flow: Flow, target: Target) -> tuple[Family, int, int | None, str | None]:

@@ -9,9 +9,11 @@ Knows nothing of what a table's rules mean, or of where the packet goes afterwar
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from netdoctor.netfilter.packet import family_name
 from netdoctor.simulate import nat, native, tables
 from netdoctor.simulate.conntrack import Conntrack
 from netdoctor.simulate.order import Asked, in_order
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netdoctor.netfilter.effect import CtTemplate
-    from netdoctor.netfilter.packet import Hook, Packet
+    from netdoctor.netfilter.packet import Family, Hook, Packet
     from netdoctor.simulate.routing import Route
     from netdoctor.simulate.run import Fate, Run
     from netdoctor.topology.namespace import Netns
@@ -114,37 +116,31 @@ def conntrack_of(run: Run, netns: Netns) -> Conntrack:
     return found
 
 
-# Words of a ruleset that make the kernel track connections: the nat table, and every match and target that needs them.
-_TRACKING = (
-    "*nat",
-    "conntrack",
-    "-m state",
-    "CONNMARK",
-    "connmark",
-    "-j CT",
-    "connlimit",
-    "connbytes",
-    "SYNPROXY",
-    "helper",
+# Words of a ruleset that make the kernel track connections: the targets and matches whose checkentry calls
+# nf_ct_netns_get. A nat table alone does not: without one of them its chains are never asked (nf_nat_inet_fn).
+_TRACKING = re.compile(
+    r"-j (?:DNAT|SNAT|MASQUERADE|REDIRECT|NETMAP|SYNPROXY|CONNMARK|CONNSECMARK|CLUSTERIP|CT(?! --notrack))\b"
+    r"|-m (?:conntrack|state|connmark|connlimit|connbytes|connlabel|helper|cluster)\b"
 )
-_TRACKING_NATIVE = ('"ct"', '"type": "nat"', '"type":"nat"')
+_TRACKING_NATIVE = re.compile(r"(?:^| )(?:ct (?!timeout)|dnat|snat|masquerade|redirect|synproxy|flow )")
 
 
-def _mentions(text: str, words: tuple[str, ...]) -> bool:
-    return any(word in text for word in words)
-
-
-def tracks(netns: Netns, family: int) -> bool:
+def tracks(netns: Netns, family: Family) -> bool:
     """Return whether connections are tracked here: only where a rule asked for it (nf_ct_netns_get)."""
     key = f"tracks{family}"
     known: bool | None = netns.cache.get(key)
     if known is None:
-        name = "ip" if family == 4 else "ip6"
-        native = None if netns.snapshot.nft is None else netns.snapshot.nft.json
+        name = family_name(family)
         known = (
-            bool(netns.snapshot.conntrack)
-            or any(text.family == name and _mentions(text.text, _TRACKING) for text in netns.snapshot.rulesets)
-            or (native is not None and _mentions(native, _TRACKING_NATIVE))
+            any(entry.family == name for entry in netns.snapshot.conntrack)
+            or any(text.family == name and _TRACKING.search(text.text) for text in netns.snapshot.rulesets)
+            or any(
+                _TRACKING_NATIVE.search(rule.text)
+                for table in native.tables_of(netns)
+                if table.family in (name, "inet")
+                for chain in table.chains.values()
+                for rule in chain.rules
+            )
         )
         netns.cache[key] = known
     return known

@@ -220,11 +220,11 @@ def _with_address(current: ConnTuple, range_: Range, manip: Manip, zone: int) ->
         return current
     value = range_.first
     if range_.first != range_.last:
-        value = _hashed_address(current, range_, zone)
+        value = _hashed_address(current, range_, manip, zone)
     return replace(current, src=value) if manip == "src" else replace(current, dst=value)
 
 
-def _hashed_address(current: ConnTuple, range_: Range, zone: int) -> int:
+def _hashed_address(current: ConnTuple, range_: Range, manip: Manip, zone: int) -> int:
     words = 1 if current.family == 4 else 4
     src, dst = _memory(current.src, words), _memory(current.dst, words)
     first, last = _numbers(range_.first or 0, words), _numbers(range_.last or 0, words)
@@ -236,8 +236,8 @@ def _hashed_address(current: ConnTuple, range_: Range, zone: int) -> int:
         part = (low + ((hashed * (span & 0xFFFFFFFF)) >> 32)) & 0xFFFFFFFF
         value = value << 32 | part
         full = full or part != last[index]
-        if not range_.persistent:
-            hashed ^= dst[index]
+        if not range_.persistent:  # a destination has been written over by then
+            hashed ^= dst[index] if manip == "src" else _memory(part, 1)[0]
     return value
 
 

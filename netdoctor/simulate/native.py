@@ -58,6 +58,11 @@ def base_chains(netns: Netns, family: Family, hook: Hook) -> tuple[BaseChain, ..
     return found
 
 
+def tables_of(netns: Netns) -> tuple[ruleset.Table, ...]:
+    """Return the tables that have a native base chain."""
+    return tuple(dict.fromkeys(one.table for one in _all(netns)))
+
+
 def _all(netns: Netns) -> tuple[BaseChain, ...]:
     """The base chains that iptables-nft does not keep; a table that it could not print is native as a whole."""
     text = netns.snapshot.nft

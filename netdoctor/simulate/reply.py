@@ -37,6 +37,7 @@ def answer(flow: Flow, fate: Fate) -> Packet:
         reply.sport_range = request.sport_range
         reply.mark = request.mark if _reflects(netns, family) else 0
         reply.payload = request.payload
+        reply.tos = request.tos
         return reply
     reply.has_socket = True
     if fate.socket is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from netdoctor.netfilter.packet import TCP, family_name, format_address
+from netdoctor.netfilter.packet import ICMPV6, TCP, family_name, format_address
 from netdoctor.simulate import output, routing, tcp
 from netdoctor.simulate.frame import Frame
 from netdoctor.simulate.hooks import At, pass_hook
@@ -30,19 +30,22 @@ def send(
     *,
     oif: str | None = None,
     any_source: bool = False,
+    connected: bool = False,
     chosen: Callable[[Packet], None] | None = None,
 ) -> Onward:
     """Send a packet. Its source may be 0: then the kernel chooses it, and routes once more with it (ip_route_connect).
 
+    IPv6 does so for echo requests only: a socket keeps the route that connect() found without a source
+    (ip6_dst_store). `connected`: such a socket sends again.
     `chosen` is called with the packet once its source is known, before any rule sees it.
     """
     uid = packet.uid if packet.has_socket else 0xFFFFFFFF if packet.family == 4 else 0
     wanted = oif if packet.family == 4 or not is_link_local(6, packet.dst) else oif or _link_local_device(netns, packet)
-    key = routing.key_of(packet, uid=uid, oif=wanted)
+    key = routing.key_of(packet, uid=uid, oif=wanted, **({"src": 0} if connected and packet.family == 6 else {}))
     route = routing.output(run, netns, key, any_source=any_source)
     if isinstance(route, routing.Route) and not packet.src:
         packet.src = route.src
-        if packet.family == 4 and route.src:
+        if (packet.family == 4 or packet.proto == ICMPV6) and route.src:
             route = routing.output(run, netns, routing.key_of(packet, uid=uid, oif=wanted), any_source=any_source)
     if isinstance(route, routing.NoRoute):
         return _no_route(run, netns, packet, route)
@@ -94,10 +97,8 @@ def _reroute(at: At, table: str, before: Packet) -> Fate | None:
         fate.silent = packet.proto == TCP
         return fate
     if at.route is not None and (route.dev, route.gateway) != (at.route.dev, at.route.gateway):
-        packet.out_dev = route.dev
         at.run.step("route", at.netns, packet, hook="output", action="again", note=route.text)
-    packet.out_dev = route.dev
-    at.route = route
+    at.route = route  # for the chains of this hook the packet leaves by the first route's device (nf_hook_state.out)
     return None
 
 

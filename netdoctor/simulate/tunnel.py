@@ -125,6 +125,7 @@ def _arrived(run: Run, link: Link, frame: Frame, fate: Fate, outer: Packet) -> O
         cause = run.cause("link", fate.netns, detail=detail, drop_reason="VXLAN_VNI_NOT_FOUND")
         return Fate("dropped", fate.netns, fate.interface, inner, cause)
     frames.scrub(inner, other_namespace=True)
+    inner.mark = fate.packet.mark  # what the rules of this end gave the outer packet stays (skb_scrub_packet)
     frame.prerouted = False
     if inner.dst_mac == frames.OUTSIDE:
         inner.dst_mac = far.mac

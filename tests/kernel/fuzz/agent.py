@@ -23,6 +23,8 @@ from pathlib import Path
 
 CLONE_NEWNET = 0x40000000
 NETLINK_NETFILTER = 12
+RTM_DELNEIGH, RTM_GETNEIGH, NLMSG_DONE, NLM_F_DUMP = 29, 30, 3, 0x301
+LASTING = 0x80 | 0x40  # NUD_PERMANENT, NUD_NOARP
 _libc = ctypes.CDLL(None, use_errno=True)
 STREAMS, DATAGRAMS = {"tcp"}, {"udp"}
 ECHO = {4: (socket.IPPROTO_ICMP, 8, 0), 6: (socket.IPPROTO_ICMPV6, 128, 129)}
@@ -247,7 +249,7 @@ class Agent:
         """Send what a flow describes, twice, and return who got it, whether it was answered, and what was said."""
         if not self.watched:
             self._watch()
-        self._forget(neighbours=":" in flow["dst"])
+        self._forget()
         self.token = f"n{flow['sport']:07d}".encode()
         self.arrived, self.followed = None, False
         pending = self._half_open() if flow["proto"] in STREAMS else set()
@@ -462,8 +464,8 @@ class Agent:
             own = next((address for level, kind, value in extra if (address := _destination(level, kind, value))), None)
         self.arrived = [netns, peer[0].partition("%")[0], struct.unpack("!H", message[4:6])[0], own, None]
 
-    def _forget(self, *, neighbours):
-        """Empty every connection table, and every IPv6 neighbour cache: no flow finds what another left.
+    def _forget(self):
+        """Empty every connection table and every neighbour cache: no flow finds what another left.
 
         Kernel: net/netfilter/nf_conntrack_netlink.c:ctnetlink_flush_conntrack
         """
@@ -472,8 +474,10 @@ class Agent:
             with inside(netns), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as one:
                 one.send(flush)
                 one.recv(4096)
-                if neighbours:
-                    subprocess.run(["ip", "-6", "neigh", "flush", "all"], capture_output=True, check=False)
+            with inside(netns), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as one:
+                for neighbour in _neighbours(one):
+                    one.send(struct.pack("=IHHII", 16 + len(neighbour), RTM_DELNEIGH, 5, 0, 0) + neighbour)
+                    one.recv(4096)
 
     def _half_open(self):
         """The connections that a listener has answered and that the client has not confirmed."""
@@ -508,6 +512,27 @@ class Agent:
                         with contextlib.suppress(OSError):
                             one = group[descriptor][2]
                             one.accept()[0].close() if group[descriptor][1] in STREAMS else one.recv(65536)
+
+
+def _neighbours(one):
+    """The entries of the ARP and ND caches that were learned, as messages that delete them (rtnetlink(7))."""
+    one.send(struct.pack("=IHHII", 28, RTM_GETNEIGH, NLM_F_DUMP, 0, 0) + bytes(12))
+    found, done = [], False
+    while not done:
+        data = one.recv(1 << 18)
+        while data:
+            length, kind = struct.unpack_from("=IH", data)
+            message, data = data[16:length], data[(length + 3) & ~3 :]
+            done = done or kind == NLMSG_DONE
+            if kind == NLMSG_DONE or struct.unpack_from("=H", message, 8)[0] & LASTING:
+                continue
+            at = 12
+            while at + 4 <= len(message):
+                size, attribute = struct.unpack_from("=HH", message, at)
+                if attribute == 1:  # NDA_DST
+                    found.append(message[:12] + message[at : at + ((size + 3) & ~3)])
+                at += max((size + 3) & ~3, 4)
+    return found
 
 
 def _plain(address):

@@ -173,7 +173,10 @@ class Ruleset:
     def _rule(self, table: str, chain: str, hooks: set[str]) -> str:
         hook = chain if chain in HOOKS[table] else ""
         proto, matches = self._matches(table, hook)
-        return self._line(chain, (proto, matches), self._target(table, hooks or set(HOOKS[table]), proto))
+        target = self._target(table, hooks or set(HOOKS[table]), proto)
+        if "TCPMSS" in target:  # iptables-nft-save prints only the last of several `-m tcp`
+            matches = [match for match in matches if not match.startswith("-m tcp ")]
+        return self._line(chain, (proto, matches), target)
 
     @staticmethod
     def _line(chain: str, matches: tuple[str, list[str]], target: str) -> str:
