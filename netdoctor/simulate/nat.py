@@ -256,6 +256,8 @@ def _with_port(
     """Choose a port (nf_nat_l4proto_unique_tuple): at random, but for destinations, which start at the range's
     first.
     """
+    if chosen.proto in (ICMP, ICMPV6) and range_.random:  # the identifier stands for a port, whichever way
+        return replace(chosen, sport=None), (0, 65535)
     port = chosen.sport if manip == "src" else chosen.dport
     if range_.first_port is None or range_.last_port is None:
         if manip == "dst":
