@@ -139,10 +139,11 @@ class Fib:
         self.family = family
         name = "ip" if family == 4 else "ip6"
         routes = [route for route in netns.snapshot.routes if route.family == name]
+        self.complete = bool(routes) or netns.was_read("routes")  # else only what the kernel adds for addresses
         self.synthesised = not any(route.table == LOCAL for route in routes)
         if self.synthesised:
             routes += list(_local_routes(netns, family))
-            if not any(route.table == MAIN for route in routes) and not netns.was_read("routes"):
+            if not self.complete:
                 routes += list(_connected_routes(netns, family))
         tables: dict[int, list[Entry]] = {}
         for route in routes:

@@ -261,6 +261,11 @@ def _origin(world: World, flow: Flow, family: Family) -> tuple[Netns, bool, int 
 
 def _arriving(netns: Netns, flow: Flow, family: Family, src: str) -> tuple[Netns, bool, int | None, str | None]:
     if netns.link(flow.in_) is None:
+        if not netns.links:
+            raise FlowError(
+                f"{netns.name} has no interface {printable(flow.in_ or '')!r} that is known: the snapshot lists none",
+                "save `ip -d -j address` as ip-addr.json beside the rules",
+            )
         known = ", ".join(list(netns.links)[:8])
         raise FlowError(f"{netns.name} has no interface {printable(flow.in_ or '')!r}: it has {printable(known)}")
     return netns, False, _address_of(src, family, "src"), flow.in_

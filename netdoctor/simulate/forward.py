@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.packet import format_address
-from netdoctor.simulate import mtu, output
+from netdoctor.simulate import mtu, output, routing
 from netdoctor.simulate.hooks import At, pass_hook
 from netdoctor.simulate.run import Answer, Fate, Onward, Run
 from netdoctor.topology.addresses import is_link_local, is_loopback, is_multicast
@@ -47,8 +47,7 @@ def forward(run: Run, netns: Netns, link: Link, frame: Frame, route: Route) -> O
 
 def _forbidden6(run: Run, netns: Netns, link: Link, frame: Frame) -> Fate | None:
     packet = frame.packet
-    everywhere = netns.number("net.ipv6.conf.all.forwarding", 0)
-    if not everywhere and not netns.conf(6, link.name, "force_forwarding", 0):
+    if not routing.forwards(run, netns, 6, link.name):
         sysctl = "net.ipv6.conf.all.forwarding"
         detail = f"{format_address(6, packet.dst)} is not an address of this namespace, and {sysctl} is 0"
         run.step("route", netns, packet, action="drop", note=detail, hook="forward")

@@ -46,6 +46,7 @@ class NoRoute:
     errno: str
     found: Found | None
     why: str
+    unread: bool = False  # there may be one: the routes are not in the snapshot
 
 
 def key_of(packet: Packet, **changes: object) -> Key:
@@ -73,7 +74,8 @@ def output(run: Run, netns: Netns, key: Key, *, any_source: bool = False) -> Rou
         return NoRoute("EINVAL", None, f"{format_address(4, key.src)} cannot be a source")
     found = fib(netns, 4).lookup(run, key)
     if found.errno is not None:
-        return NoRoute(found.errno, found, found.text())
+        return _none_found(netns, found, 4)
+    _no_other(run, netns, found, key)
     way = _select(run, netns, key, found)
     assert found.entry is not None
     prefsrc = found.entry.route.prefsrc
@@ -105,7 +107,8 @@ def _output6(run: Run, netns: Netns, key: Key) -> Route | NoRoute:
         return NoRoute("EINVAL", None, f"{format_address(6, key.src)} cannot be a source")
     found = fib(netns, 6).lookup(run, key)
     if found.errno is not None:
-        return NoRoute(found.errno, found, found.text())
+        return _none_found(netns, found, 6)
+    _no_other(run, netns, found, key)
     assert found.entry is not None
     way = _select(run, netns, key, found)
     prefsrc = found.entry.route.prefsrc
@@ -121,6 +124,22 @@ def _output6(run: Run, netns: Netns, key: Key) -> Route | NoRoute:
     return Route(
         _kind(found, key.dst), dev, _gateway(way), src, route_text(found.entry.route, way), found.entry.route.mtu
     )
+
+
+def _none_found(netns: Netns, found: Found, family: Family) -> NoRoute:
+    if fib(netns, family).complete:
+        return NoRoute(found.errno or "ENETUNREACH", found, found.text())
+    return NoRoute("ENETUNREACH", None, _unread(netns), unread=True)
+
+
+def _unread(netns: Netns, what: str = "routes") -> str:
+    return f"the {what} of {netns.name} are not in the snapshot"
+
+
+def _no_other(run: Run, netns: Netns, found: Found, key: Key) -> None:
+    """Note that a route which the kernel added for an address is taken for the best, where no others were read."""
+    if found.kind == "unicast" and not fib(netns, key.family).complete:
+        run.assume(f"{format_address(key.family, key.dst)} is routed by {found.text()}: {_unread(netns)}")
 
 
 def _loopback(netns: Netns, found: Found) -> str:
@@ -202,9 +221,8 @@ def _arrive4(run: Run, netns: Netns, packet: Packet, dev: str) -> Route | Fate:
     if is_loopback(4, src) and not localnet:
         return _localnet(run, netns, packet, dev, "source", "IP_LOCALNET")
     found = fib(netns, 4).lookup(run, key_of(packet, iif=dev))
-    forwards = netns.conf(4, dev, "forwarding", netns.number("net.ipv4.ip_forward", 0))
     if found.errno is not None:
-        if not forwards:
+        if not forwards(run, netns, 4, dev):
             return _not_forwarding(run, netns, packet, dev)
         return _unreachable(run, netns, packet, dev, found)
     if found.kind == "broadcast" or dst == 0xFFFFFFFF:
@@ -214,10 +232,11 @@ def _arrive4(run: Run, netns: Netns, packet: Packet, dev: str) -> Route | Fate:
         if wrong is not None:
             return wrong
         return Route("local", dev, None, 0, found.text())
-    if not forwards:
+    if not forwards(run, netns, 4, dev):
         return _not_forwarding(run, netns, packet, dev)
     if found.kind != "unicast":
         return _martian(run, netns, packet, dev, "destination", "IP_INVALID_DEST")
+    _no_other(run, netns, found, key_of(packet))
     way = _select(run, netns, key_of(packet), found)
     wrong = _validate_source(run, netns, packet, dev, way.dev)
     if wrong is not None:
@@ -227,9 +246,37 @@ def _arrive4(run: Run, netns: Netns, packet: Packet, dev: str) -> Route | Fate:
     return Route("unicast", way.dev or "lo", _gateway(way), 0, text, found.entry.route.mtu)
 
 
+def forwards(run: Run, netns: Netns, family: Family, dev: str) -> bool:
+    """Return whether what arrives on an interface is sent on (IN_DEV_FORWARD; ip6_forward).
+
+    Where no settings were read, it is assumed to be; but that somebody answers ARP for others, asked aside, is not.
+    """
+    if not netns.knows_sysctls:
+        if not run.muted:
+            run.assume(f"{netns.name} forwards what arrives on {dev}: {_unread(netns, 'sysctls')}")
+        return not run.muted
+    if family == 4:
+        return bool(netns.conf(4, dev, "forwarding", netns.number("net.ipv4.ip_forward", 0)))
+    everywhere = netns.number("net.ipv6.conf.all.forwarding", 0)
+    return bool(everywhere or netns.conf(6, dev, "force_forwarding", 0))
+
+
 def _validate_source(run: Run, netns: Netns, packet: Packet, dev: str, oif: str | None) -> Fate | None:
-    """Whether the source may come in here (fib_validate_source, __fib_validate_source)."""
-    mode = _max(netns, dev, "rp_filter")
+    """Whether the source may come in here (fib_validate_source). An unread rp_filter is assumed to be off."""
+    if netns.knows_sysctls:
+        return _validated(run, netns, packet, dev, oif, _max(netns, dev, "rp_filter"))
+    wrong = _validated(run, netns, packet, dev, oif, 0)
+    if wrong is None:
+        with run.aside():
+            strict = _validated(run, netns, packet, dev, oif, 1)
+        if strict is not None:
+            sender = format_address(4, packet.src)
+            run.assume(f"rp_filter of {netns.name} lets {sender} in by {dev}: {_unread(netns, 'sysctls')}")
+    return wrong
+
+
+def _validated(run: Run, netns: Netns, packet: Packet, dev: str, oif: str | None, mode: int) -> Fate | None:
+    """Whether a source may come in under one mode of rp_filter (__fib_validate_source)."""
     tables = fib(netns, 4)
     accept_local = _either(netns, dev, "accept_local")
     redirects = netns.conf(4, dev, "send_redirects", 1) or netns.conf(4, "all", "send_redirects", 1)
@@ -288,6 +335,7 @@ def _arrive6(run: Run, netns: Netns, packet: Packet, dev: str) -> Route | Fate:
         return Route("local", dev, None, 0, found.text())
     if found.kind == "multicast" or is_multicast(6, packet.dst):
         return Route("multicast", dev, None, 0, found.text())
+    _no_other(run, netns, found, key_of(packet))
     way = _select(run, netns, key_of(packet), found)
     assert found.entry is not None
     text = route_text(found.entry.route, way)
@@ -396,6 +444,9 @@ _UNREACHABLE6 = {
 def _unreachable(run: Run, netns: Netns, packet: Packet, dev: str, found: Found) -> Fate:
     """No way on: an ICMP error, or silence for a blackhole (ip_error, ip6_pkt_drop)."""
     errno = found.errno or "ENETUNREACH"
+    if not fib(netns, packet.family).complete:
+        note = f"{format_address(packet.family, packet.dst)}: {_unread(netns)}"
+        return _end(run, netns, packet, dev, "unknown", "unknown", note, kind="route")
     note = (
         f"no route to {format_address(packet.family, packet.dst)}"
         if found.entry is None and found.rule is None

@@ -104,6 +104,10 @@ def _reroute(at: At, table: str, before: Packet) -> Fate | None:
 
 def _no_route(run: Run, netns: Netns, packet: Packet, wrong: routing.NoRoute) -> Fate:
     destination = format_address(packet.family, packet.dst)
+    if wrong.unread:
+        note = f"{destination}: {wrong.why}"
+        run.step("route", netns, packet, hook="output", action="unknown", note=note)
+        return Fate("unknown", netns, None, packet, run.cause("route", netns, detail=note))
     note = wrong.why if wrong.found is None or wrong.found.errno is None else f"{destination}: {wrong.why}"
     run.step("route", netns, packet, hook="output", action="unreachable", note=note)
     localnet = wrong.found is not None and wrong.found.errno is None and is_loopback(packet.family, packet.src)

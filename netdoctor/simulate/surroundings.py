@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.packet import TCP, UDP
+from netdoctor.netfilter.ternary import Unknown
 from netdoctor.simulate import sockets
 from netdoctor.simulate.fib import Key, fib
 from netdoctor.topology.addresses import is_multicast
@@ -16,7 +17,7 @@ from netdoctor.topology.addresses import is_multicast
 if TYPE_CHECKING:
     from netdoctor.netfilter.ipset import IpSet
     from netdoctor.netfilter.packet import Family, Hook, Packet
-    from netdoctor.netfilter.ternary import Answer, Unknown
+    from netdoctor.netfilter.ternary import Answer
     from netdoctor.simulate.run import Run
     from netdoctor.topology.namespace import Netns
 
@@ -66,9 +67,10 @@ class Here:
             mark=packet.mark if use_mark else 0,
             tos=packet.tos,
         )
-        found = fib(self.netns, packet.family).lookup(self.run, key)
+        tables = fib(self.netns, packet.family)
+        found = tables.lookup(self.run, key)
         if found.errno is not None:
-            return False
+            return False if tables.complete else Unknown(f"the routes of {self.netns.name} are not in the snapshot")
         if found.kind != "unicast" and (found.kind != "local" or not accept_local):
             return False
         return loose or any(way.dev == packet.in_dev for way in found.ways)

@@ -124,6 +124,11 @@ class Netns:
         """Return `net.ipv4.conf.DEV.NAME` as a number."""
         return self.number(f"net.ipv{family}.conf.{dev.replace('.', '/')}.{name}", default)
 
+    @property
+    def knows_sysctls(self) -> bool:
+        """Whether the snapshot holds settings, so that one which is missing has its default."""
+        return bool(self.snapshot.sysctls) or self.was_read("sysctls")
+
     def was_read(self, section: str) -> bool:
         """Return whether a section of the snapshot was read, so that nothing in it means that there is nothing."""
         return section in self.snapshot.sections

@@ -16,7 +16,7 @@ HOST = ""  # the folder itself: the namespace where it was saved
 # Names of files -> section. Where several name the same section, the first one that is there is used.
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "ip-link": ("ip-link.json",),
-    "ip-addr": ("ip-addr.json", "ip-address.json"),
+    "ip-addr": ("ip-addr.json", "ip-address.json", "ip-addr.txt", "ip-address.txt"),
     "ip-route": ("ip-route.json",),
     "ip-6-route": ("ip-6-route.json",),
     "ip-rule": ("ip-rule.json",),

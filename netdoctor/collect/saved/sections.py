@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from netdoctor.collect import conntrack, counters, iproute, sockets, sysctl
+from netdoctor.collect import conntrack, counters, iproute, iptext, sockets, sysctl
 from netdoctor.collect.saved.layout import SECTION_OF, SECTIONS
 from netdoctor.model.errors import NetdoctorError
 from netdoctor.model.snapshot import (
@@ -153,26 +153,31 @@ class Sections:
 
     def _links(self) -> tuple[Link, ...]:
         if "ip-link" not in self._paths and "ip-addr" not in self._paths:
-            self._missing("links", "ip-link.json or ip-addr.json")
+            self._missing("links", "ip-link.json, ip-addr.json or ip-addr.txt")
             return ()
         if "ip-addr" not in self._paths:
             self._missing("addresses", "ip-addr.json")
         found: tuple[Link, ...] = self._section("links", self._read_links, tuple[Link, ...], ())
         if len(found) > 1 and all(link.kind is None for link in found) and not self._has_details():
-            self._note("link kinds", "ip-link.json was saved without -d: no bridge, veth or tunnel can be told")
+            self._note("link kinds", "the interfaces were saved without -d: no bridge, veth or tunnel can be told")
         return found
+
+    def _addresses(self) -> str:
+        """The output of `ip -j address`; what it prints without -j is turned into that."""
+        text = self._text("ip-addr")
+        return text if text.lstrip()[:1] in ("", "[") else iptext.as_json(text)
 
     def _read_links(self) -> tuple[Link, ...]:
         ports = iproute.ports(self._text("bridge-link"))
-        return iproute.links(self._text("ip-link"), self._text("ip-addr"), ports)
+        return iproute.links(self._text("ip-link"), self._addresses(), ports)
 
     def _has_details(self) -> bool:
-        return any('"promiscuity"' in self._text(file) for file in ("ip-link", "ip-addr"))
+        return any('"promiscuity"' in text for text in (self._text("ip-link"), self._addresses()))
 
     def netnsids(self) -> dict[str, int]:
         """Return interface -> nsid of the namespace that its peer or lower device is in."""
         try:
-            listed = iproute.decode(self._text("ip-link") or self._text("ip-addr"), "ip link")
+            listed = iproute.decode(self._text("ip-link") or self._addresses(), "ip link")
         except (NetdoctorError, RecursionError):
             return {}  # the section's own note says why
         return {
