@@ -40,6 +40,11 @@ class Decider(Protocol):
 class Scope(Protocol):
     """The table in which names of sets and maps are looked up."""
 
+    @property
+    def family(self) -> str:
+        """Of the table: "ip", "ip6", "inet", …"""
+        ...
+
     def elements(self, name: str, key: Sequence[Kind]) -> Elements:
         """The elements of a named set or map. Raises: KeyError, ValueError."""
         ...

@@ -136,7 +136,7 @@ class Nat(Statement):
     def __init__(self, name: str, given: dict[str, Any] | None, scope: Scope) -> None:
         given = given or {}
         self._name = name
-        self._family = {"ip": 4, "ip6": 6}.get(str(given.get("family", "")))
+        self._family = {"ip": 4, "ip6": 6}.get(str(given.get("family", scope.family)))
         self._flags = _listed(given.get("flags"))
         six = self._family == 6
         address = (kinds.IPV6 if six else kinds.IPV4,)

@@ -206,9 +206,11 @@ class KubeProxy:
             return Promise("translated", everywhere, masqueraded=True, sticky=port.sticky)
         if self._can_detect() and self._is_local_traffic(origin):
             return Promise("translated", everywhere, sticky=port.sticky)
-        if origin.is_node:
-            return Promise("translated", everywhere, masqueraded=True, sticky=port.sticky)
         here = port.usable(terminating=self.version >= 26, local=True)
+        if origin.is_node:
+            if self.nftables and not here and to.kind != "node port":
+                return Promise("dropped")  # up to 1.30 at least: what the node sends is asked before it is translated
+            return Promise("translated", everywhere, masqueraded=True, sticky=port.sticky)
         if not here:
             return self._marked_for_dropping(to)
         return Promise("translated", here, sticky=port.sticky)

@@ -37,6 +37,8 @@ RECORDINGS = CHECKOUT / "fixtures" / "recordings"
 MORE = CHECKOUT.parent / "shared" / "recordings" / "kube-proxy"  # a larger collection may lie beside the checkout
 OUTSIDE = {4: ("10.0.0.1", "192.0.2.9", "198.18.0.9"), 6: ("fd00:10::1", "2001:db8:9::9")}
 PODS = {4: ip_network("10.244.0.0/24"), 6: ip_network("fd00:244::/64")}
+# Mode nftables of 1.30 cannot write `iif "veth*"`, so nft refused the IPv4 table: there are no rules to ask.
+NOT_WRITTEN = {"kube-proxy-v1.30.5-nftables-g4-detect-prefix"}
 OTHER_NODES_POD = {4: "10.244.1.200", 6: "fd00:244:1::200"}
 
 
@@ -47,7 +49,7 @@ def folders() -> list[Path]:
         for path in MORE.glob("*/*/services.json")
         if "scale" not in str(path)
     }
-    return [folder for _, folder in sorted((beside | inside).items()) if "nftables" not in str(folder)]
+    return [folder for one, folder in sorted((beside | inside).items()) if one not in NOT_WRITTEN]
 
 
 def name(folder: Path) -> str:
@@ -225,6 +227,7 @@ def test_every_kind_of_promise_is_made_to_every_kind_of_destination_that_can_hav
     assert made == {
         *itertools.product(("translated", "dropped", "rejected"), ("cluster IP", "node port", "load balancer")),
         *itertools.product(("left alone",), ("node port", "load balancer", "external IP", "unused port")),
+        ("rejected", "unused port"),
         ("translated", "external IP"),
         ("rejected", "external IP"),
     }
