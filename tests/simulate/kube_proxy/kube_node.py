@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from kube_promises import KubeProxy
 
-    from netdoctor.model.snapshot import RulesetText
 
 BRIDGE, UPLINK, ROUTED = "cni0", "eth0", "vethrouted"
 CALLER = {4: "10.244.0.200", 6: "fd00:244::200"}
@@ -40,13 +39,14 @@ _KNOWN = ("links", "routes", "routes6", "policy_rules", "neighbours", "sockets",
 _TABLES = {"iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy", "nft"}
 
 
-def node(proxy: KubeProxy, rules: Callable[[RulesetText], RulesetText] = lambda text: text) -> World:
-    """Return the recorded node with its pods. `rules` may change what was recorded."""
+def node(proxy: KubeProxy, rules: Callable[[str], str] = lambda text: text) -> World:
+    """Return the recorded node with its pods. `rules` may change the text of what was recorded."""
     snapshot = saved.read(str(proxy.folder))[0]
     (host,) = snapshot.namespaces
     host = replace(
         host,
-        rulesets=tuple(rules(one) for one in host.rulesets),
+        rulesets=tuple(replace(one, text=rules(one.text)) for one in host.rulesets),
+        nft=host.nft and replace(host.nft, json=rules(host.nft.json)),
         sockets=tuple(_sockets(proxy, on_node=True)),
         sections=tuple({*host.sections, *_KNOWN, *_TABLES}),
         routes=(*host.routes, _route(4, f"{ROUTED_CALLER}/32", ROUTED)),
