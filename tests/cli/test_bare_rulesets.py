@@ -31,6 +31,17 @@ def dump(request, tmp_path) -> Path:
     return folder
 
 
+NATIVE = {"nftables": [
+    {"metainfo": {"version": "1.0.6", "json_schema_version": 1}},
+    {"table": {"family": "inet", "name": "filter", "handle": 1}},
+    {"chain": {"family": "inet", "table": "filter", "name": "input", "handle": 1, "type": "filter", "hook": "input",
+               "prio": 0, "policy": "accept"}},
+    {"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": 3, "expr": [
+        {"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 5432}},
+        {"drop": None}]}},
+]}  # fmt: skip
+
+
 def snapshot(folder: Path, capsys) -> str:
     out = str(folder.parent / "dump.json.gz")
     assert run_words(["snapshot", "--from", str(folder), "-o", out]) == 0
@@ -55,6 +66,16 @@ def test_the_rule_that_refuses_is_named(dump, capsys) -> None:
 def test_a_policy_that_drops_is_named(dump, capsys) -> None:
     (outcome,) = ask(dump, capsys, "192.0.2.10:25/tcp")["outcomes"]
     assert (outcome["verdict"], outcome["cause"]["kind"], outcome["cause"]["chain"]) == ("dropped", "policy", "INPUT")
+
+
+def test_native_rules_alone_are_asked_as_well(dump, capsys) -> None:
+    (dump / "iptables-save.txt").unlink()
+    (dump / "nft.json").write_text(json.dumps(NATIVE))
+    (outcome,) = ask(dump, capsys, "192.0.2.10:5432/tcp")["outcomes"]
+    cause = outcome["cause"]
+    assert (outcome["verdict"], cause["family"], cause["table"], cause["chain"], cause["handle"]) == (
+        "dropped", "inet", "filter", "input", 3,
+    )  # fmt: skip
 
 
 def test_a_published_port_is_followed_and_what_it_hangs_on_is_listed(dump, capsys) -> None:
