@@ -210,7 +210,7 @@ def _egress(netns: Netns, bridge: Link, mac: str | None) -> Link | str:
     for port in netns.bridge_ports(bridge.name):
         behind = wire.behind(netns, port)
         if mac != frames.OUTSIDE and behind.with_mac(mac):
-            if port.port is not None and not port.port.learning and not port.port.flood:
+            if not wire.finds(netns, port, mac):
                 return f"port {port.name} learns nothing and gets no flooded frames"
             return port
         if behind.exits:

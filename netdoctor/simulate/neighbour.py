@@ -93,15 +93,9 @@ def _hears_from(run: Run, netns: Netns, link: Link, way: wire.Exit, packet: Pack
 
 
 def _is_found_again(netns: Netns, link: Link) -> bool:
-    """Whether a bridge sends an answer, which is for one MAC, out of the port that the question came in by.
-
-    A port that neither learns nor floods leads only to MACs in the FDB (br_handle_frame_finish, br_flood).
-    """
+    """Whether a bridge sends an answer, which is for one MAC, out of the port that the question came in by."""
     far = netns.peer(link)
-    port = None if far is None else far[1].port
-    if far is None or port is None or port.learning or port.flood:
-        return True
-    return any(entry.mac == link.mac and entry.dev == far[1].name for entry in far[0].snapshot.fdb)
+    return far is None or wire.finds(*far, link.mac)
 
 
 def _nobody(run: Run, netns: Netns, link: Link, frame: Frame) -> Fate:

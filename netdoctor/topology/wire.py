@@ -204,6 +204,17 @@ def _receive_on_bridge(netns: Netns, bridge: Link, tags: tuple[int, ...], found:
             _receive(child.netns, child.link, tags[:-1], found, seen, depth + 1)
 
 
+def finds(netns: Netns, port: Link, mac: str | None) -> bool:
+    """Return whether a bridge sends what is for one MAC out of the port behind which it lives.
+
+    A port that neither learns nor floods leads only to MACs in the FDB. Kernel: net/bridge/br_input.c:
+    br_handle_frame_finish, br_forward.c:br_flood.
+    """
+    if port.port is None or port.port.learning or port.port.flood:
+        return True
+    return any(entry.mac == mac and entry.dev == port.name for entry in netns.snapshot.fdb)
+
+
 def forwards(port: Link) -> bool:
     """Return whether a bridge port is in the forwarding state. Kernel: net/bridge/br_forward.c:should_deliver."""
     return port.port is None or port.port.state == "forwarding"

@@ -119,12 +119,15 @@ class Native:
 
     def _rule(self, kind: str, calls: Sequence[str]) -> str:
         one = self.rng.choice(self.seen)
-        words = [made for _ in range(self.rng.choice((0, 1, 1, 2, 3))) if (made := self._match(one)) is not None]
-        if kind == "nat":
-            return " ".join([*dict.fromkeys(words), "counter", self._nat(one)])
-        words = list(dict.fromkeys(words))
-        verdict = self._verdict(one, calls)
-        return " ".join([*words, "counter", verdict]).strip()
+        words: list[str] = []
+        for _ in range(self.rng.choice((0, 1, 1, 2, 3))):
+            made = self._match(one)
+            if made is not None and not _contradicts(made, words):
+                words.append(made)
+        end = self._nat(one) if kind == "nat" else self._verdict(one, calls)
+        if _contradicts(end, words):
+            end = "accept"
+        return " ".join([*words, "counter", end]).strip()
 
     def turn(self) -> str:
         return "!= " if self.rng.random() < 0.2 else ""
@@ -140,7 +143,8 @@ class Native:
             "meta mark set meta mark | 0x10": 0.5, f"ct mark set {rng.choice((1, 0x10))}": 0.7,
         }  # fmt: skip
         if self.hook in {"input", "forward", "output"}:
-            choices[f"reject{rng.choice(('', ' with icmpx admin-prohibited', ' with icmpx no-route'))}"] = 1.3
+            kinds = ("", " with icmpx admin-prohibited", " with icmpx no-route") if self.family == "inet" else ("",)
+            choices[f"reject{rng.choice(kinds)}"] = 1.3
             if one.proto == "tcp":
                 choices["meta l4proto tcp reject with tcp reset"] = 0.7
         if calls:
@@ -181,6 +185,19 @@ class Native:
             return rng.choice(("masquerade", f"meta l4proto {proto} masquerade to :3000-4000", f"snat {to} {source}",
                                f"meta l4proto {proto} snat {to} {sboxed}:777"))  # fmt: skip
         return f"snat {to} {source}"
+
+
+def _contradicts(made: str, words: Sequence[str]) -> bool:
+    """Whether nft would not take a match beside others: the same again, or another protocol."""
+    implied = [_implied(word) for word in (*words, made)]
+    protocols = {one for found in implied for one in found}
+    return made in words or len(protocols) > 1 or sum(bool(found) for found in implied) > 1
+
+
+def _implied(word: str) -> set[str]:
+    said = set(word.replace("{", " ").replace("}", " ").replace(",", " ").split())
+    names = {"tcp", "udp", "icmp", "icmpv6", "ipv6-icmp", "th", "sctp"}
+    return {"l4"} if said & names or "@th" in word else set()
 
 
 def _ported(one: Sample) -> str:
@@ -234,7 +251,6 @@ def _connection(rules: Native, one: Sample) -> str:
         "ct status confirmed", f"ct mark {rules.turn()}{rules.rng.choice((0, 1, 0x10))}",
         f"ct original {word} daddr {one.dst}",
         f"ct original {word} saddr {one.src}", f"ct reply {word} saddr {one.dst}", "ct mark and 0x10 == 0x10",
-        f"ct original proto-dst {one.dport or 80}",
     ))  # fmt: skip
 
 
