@@ -166,7 +166,7 @@ def flow_of(network: Network, call: Call) -> Flow:
     return msgspec.convert(asked, Flow)
 
 
-def differences(kernel: Kernel | None, examined: Examined) -> Iterator[tuple[Call, Trace, Observed, list[str]]]:
+def differences(examined: Examined) -> Iterator[tuple[Call, Trace, Observed, list[str]]]:
     """Yield for each flow what both say, and in what they differ."""
     asked = simulator(examined.snapshot)
     texts = rule_texts(examined.network) | native_texts(examined.network, examined.snapshot)
@@ -214,6 +214,16 @@ def native_texts(network: Network, snapshot: Snapshot) -> dict[str, str]:
 def is_unknown(trace: Trace) -> bool:
     """Whether the simulator did not decide."""
     return trace.connects == "unknown" or any(one.probability is None for one in trace.outcomes)
+
+
+def undecided(trace: Trace) -> list[str]:
+    """Return what the simulator could not decide, each once, without the places where it stood."""
+    found: dict[str, None] = {}
+    for outcome in trace.outcomes:
+        for why in outcome.undecided or ((outcome.cause.detail or "",) if outcome.cause else ()):
+            said = why.partition(": ")[2] if " rule " in why.partition(": ")[0] else why
+            found.setdefault(said.partition(": assumed")[0])
+    return sorted(found, key=lambda one: not one.startswith("hook order"))
 
 
 def compare(network: Network, texts: dict[str, str], call: Call, trace: Trace, observed: Observed) -> list[str]:

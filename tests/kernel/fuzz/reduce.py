@@ -45,7 +45,7 @@ def reduce(kernel: Kernel, network: Network, call: Call) -> Network:
 def differs(kernel: Kernel, network: Network) -> bool:
     """Whether both differ about a network's only flow, and do so when they are asked again."""
     examined = compare.examine(kernel, network)
-    found = list(compare.differences(kernel, examined))
+    found = list(compare.differences(examined))
     return any(said and not compare.is_unknown(trace) for _, trace, _, said in found)
 
 
