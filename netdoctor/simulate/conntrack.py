@@ -16,7 +16,6 @@ from netdoctor.netfilter.packet import (
     RST,
     SYN,
     TCP,
-    UDP,
     Connection,
     ConnTuple,
     Direction,
@@ -231,9 +230,8 @@ def _update(packet: Packet, connection: Connection, direction: Direction) -> str
         packet.ctstate = "ESTABLISHED"
         connection.seen_reply = True
     elif connection.seen_reply:
+        # UDP is assured only where it still flows two seconds after its first packet (nf_conntrack_udp_packet).
         packet.ctstate = "ESTABLISHED"
-        if packet.proto == UDP:
-            connection.assured = True
     else:
         packet.ctstate = "RELATED" if connection.expected else "NEW"
     return None

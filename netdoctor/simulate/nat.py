@@ -16,7 +16,7 @@ from netdoctor.simulate import native, source, tables
 from netdoctor.simulate.conntrack import ICMP_ERRORS
 from netdoctor.simulate.order import Asked, in_order
 from netdoctor.simulate.run import Fate
-from netdoctor.topology.addresses import with_port
+from netdoctor.topology.addresses import is_link_local, with_port
 
 if TYPE_CHECKING:
     from netdoctor.netfilter.packet import Connection, Packet
@@ -151,11 +151,11 @@ def _redirect(at: At) -> int | None:
     found = at.netns.interface_addresses(link, family)
     if family == 4:
         return found[0][0] if found else None
-    wanted = source.scope6(at.packet.dst)
+    local = is_link_local(6, at.packet.dst)  # a global destination may become any address (nf_nat_redirect_ipv6_usable)
     usable = [
         value
         for value, entry in found
-        if not {"tentative", "dadfailed", "deprecated"} & set(entry.flags) and source.scope6(value) == wanted
+        if ("tentative" not in entry.flags or "optimistic" in entry.flags) and (not local or is_link_local(6, value))
     ]
     return usable[0] if usable else None
 

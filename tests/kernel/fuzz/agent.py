@@ -80,7 +80,7 @@ class Agent:
         self.watchers = {}
         self.watched = False
         self.counted = {}
-        self.token = b""
+        self.token = self.second = b""  # how the first and the second message begin
         self.arrived = None  # the first packet: namespace, source, its port, destination, its port
         self.followed = False  # whether the next packet in the same direction arrived too
 
@@ -250,7 +250,7 @@ class Agent:
         if not self.watched:
             self._watch()
         self._forget()
-        self.token = f"n{flow['sport']:07d}".encode()
+        self.token, self.second = (f"{letter}{flow['sport']:07d}".encode() for letter in "nm")
         self.arrived, self.followed = None, False
         pending = self._half_open() if flow["proto"] in STREAMS else set()
         answers, said = 0, None
@@ -339,10 +339,10 @@ class Agent:
         answers = 0
         if not stream:
             one.send(self._message(flow, 1))
-        while True:
+        for _ in range(100):  # a server whose answers are led back to it would never come to rest
             events = self.poll.poll(patience)
             if not events:
-                return answers, "timeout"
+                break
             for descriptor, event in events:
                 if descriptor != one.fileno():
                     self._served(descriptor)
@@ -357,10 +357,13 @@ class Agent:
                     if answers == 2:
                         return answers, None
                     one.send(self._message(flow, 2))
+        return answers, "timeout"
 
     def _message(self, flow, number):
-        if flow["proto"] != "icmp":
-            return self.token if flow["proto"] in STREAMS else self.token.ljust(flow["payload"], b".")
+        if flow["proto"] in STREAMS:
+            return self.token
+        if flow["proto"] in DATAGRAMS:
+            return (self.token if number == 1 else self.second).ljust(flow["payload"], b".")
         six = ":" in flow["dst"]
         body = self.token.ljust(flow["payload"], b".")
         message = struct.pack("!BBHHH", ECHO[6 if six else 4][1], 0, 0, flow["sport"], number) + body
@@ -374,7 +377,7 @@ class Agent:
         if flow["proto"] != "icmp":
             if not data:
                 raise OSError(errno.ECONNRESET, "closed")
-            return data.startswith(self.token)
+            return data.startswith(self.token if number == 1 else self.second)
         six = ":" in flow["dst"]
         message = data if six else data[(data[0] & 15) * 4 :]
         kind = ECHO[6 if six else 4][2]
@@ -419,9 +422,9 @@ class Agent:
             data, extra, _, peer = one.recvmsg(65536, 256)
         except OSError:
             return
-        if data.startswith(self.token) and self.arrived is not None:
+        if data.startswith(self.second):
             self.followed = True
-        elif data.startswith(self.token):
+        elif data.startswith(self.token) and self.arrived is None:
             own = next((address for level, kind, value in extra if (address := _destination(level, kind, value))), None)
             self.arrived = [netns, _plain(peer[0]), peer[1], own, one.getsockname()[1]]
         whence = (
@@ -455,8 +458,10 @@ class Agent:
         message = data if family == 6 else data[(data[0] & 15) * 4 :]
         if len(message) < 16 or message[8:16] != self.token:
             return
-        if self.arrived is not None:
+        if message[6:8] == b"\0\2":
             self.followed = True
+            return
+        if self.arrived is not None:
             return
         if family == 4:
             own = socket.inet_ntop(socket.AF_INET, data[16:20])
