@@ -67,7 +67,7 @@ class IpSet:
         return self.options[at] if at < len(self.options) else None
 
     def contains(self, packet: Packet, sides: tuple[str, ...], around: Surroundings) -> Answer:
-        """Say whether the packet is in the set; `sides` are `src` or `dst`, one for each dimension."""
+        """Say whether the packet is in the set (ip_set_test); `sides` are `src` or `dst`, one for each dimension."""
         if self.type == "list:set":
             return self._any_member(packet, sides, around)
         if self.family is not None and packet.family != self.family:

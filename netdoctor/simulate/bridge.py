@@ -34,6 +34,8 @@ def asks_netfilter(run: Run, netns: Netns, bridge: Link, family: int) -> bool:
     br_netfilter.
 
     Without the module the sysctl does not exist. A snapshot without sysctls cannot say: the walk forks.
+
+    Kernel: net/bridge/br_netfilter_hooks.c:br_nf_pre_routing
     """
     text = netns.sysctl(_SYSCTL[family])
     if text is None:
@@ -160,6 +162,7 @@ def send(run: Run, netns: Netns, bridge: Link, frame: Frame) -> Onward:
 
 
 def _decide_own(run: Run, netns: Netns, bridge: Link, frame: Frame) -> Onward:
+    """What the bridge itself sends goes to the port behind its MAC (br_dev_xmit)."""
     packet = frame.packet
     if frames.is_group(packet.dst_mac):
         detail = f"{bridge.name}: a broadcast is flooded to every port, which is not modelled"
@@ -200,7 +203,7 @@ def _static(netns: Netns, bridge: Link) -> dict[str, str]:
 
 
 def _egress(netns: Netns, bridge: Link, mac: str | None) -> Link | str:
-    """The port behind which a MAC lives; a text says why there is none."""
+    """The port behind which a MAC lives (br_fdb_find_rcu); a text says why there is none."""
     if mac is None:
         return "a frame without an address"
     static = _static(netns, bridge).get(mac)

@@ -1,6 +1,9 @@
 """Connection tracking of one namespace: the snapshot's entries, and over them those that the walk makes.
 
-Knows nothing of NAT ranges (nat.py) or of rules. Kernel: net/netfilter/nf_conntrack_core.c, nf_conntrack_proto_*.c.
+Knows nothing of NAT ranges (nat.py) or of rules.
+
+Kernel: net/netfilter/nf_conntrack_core.c:nf_conntrack_in, __nf_conntrack_confirm, nf_conntrack_proto_tcp.c,
+nf_conntrack_proto_icmp.c, nf_conntrack_proto_icmpv6.c.
 """
 
 from __future__ import annotations
@@ -157,6 +160,7 @@ class Conntrack:
         return None
 
     def _new(self, packet: Packet, template: CtTemplate | None) -> Connection | None:
+        """Begin to follow a packet, where its protocol allows (init_conntrack, tcp_new, nf_conntrack_icmp_packet)."""
         if packet.proto == TCP:
             state = _TRANSITIONS["ORIGINAL"][tcp_kind(packet.tcp_flags)][0]
             if state == "INVALID" or (

@@ -50,6 +50,7 @@ def _echo(run: Run, netns: Netns, dev: str, packet: Packet) -> Fate:
 
 
 def _to_socket(run: Run, netns: Netns, dev: str, packet: Packet) -> Fate:
+    """The socket that takes the packet, or a refusal (tcp_v4_rcv, __udp4_lib_rcv)."""
     where = with_port(packet.family, packet.dst, packet.dport)
     if not sockets.known(netns):
         run.assume(f"{netns.name} listens on {where}/{protocol(packet)}: its sockets are not in the snapshot")
@@ -92,7 +93,10 @@ def _nearly(netns: Netns, packet: Packet) -> str:
 
 
 def discover_outside(run: Run, netns: Netns, link: Link, way: Exit, asker: int, hop: int) -> bool:
-    """Whether a solicitation gets out by `way`, and an advertisement that comes in there gets to who asked."""
+    """Whether a solicitation gets out by `way`, and an advertisement that comes in there gets to who asked.
+
+    Kernel: net/ipv6/ndisc.c:ndisc_send_ns, ndisc_recv_na
+    """
     if not _rules6(netns):
         return True
     key = ("discovery outside", link.name, way.netns.name, way.link.name, asker, hop)
@@ -116,6 +120,8 @@ def discover(run: Run, netns: Netns, link: Link, station: Station, asker: int, h
     """Whether a neighbour solicitation, and its answer, get through the rules on both ends and between.
 
     Conntrack does not follow them, so the answer is the same for every packet of a world, unless something forks.
+
+    Kernel: net/ipv6/ndisc.c:ndisc_recv_ns, ndisc_recv_na
     """
     if not _rules6(netns):
         return True, True

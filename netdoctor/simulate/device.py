@@ -21,7 +21,7 @@ _VLAN_HEADER = 4
 
 
 def transmit(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
-    """Send a frame out of a device."""
+    """Send a frame out of a device (__dev_queue_xmit)."""
     from netdoctor.simulate import bridge, tunnel
 
     run.hops += 1
@@ -106,7 +106,10 @@ def _macvlan(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
 
 
 def receive(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
-    """A frame arrives at a device: a bridge port, one with VLANs or macvlans on it, or one that speaks IP itself."""
+    """A frame arrives at a device: a bridge port, one with VLANs or macvlans on it, or one that speaks IP itself.
+
+    Kernel: net/core/dev.c:__netif_receive_skb_core
+    """
     from netdoctor.simulate import bridge
     from netdoctor.simulate import receive as reception
 

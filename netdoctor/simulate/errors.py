@@ -44,7 +44,10 @@ ICMP_NAMES: dict[str, tuple[int, int, str, bool]] = {
 
 
 def learned(run: Run, resolved: Resolved, fate: Fate) -> SenderError | None:
-    """Return what the sender of a request learns of its fate; None where it got through or nobody can say."""
+    """Return what the sender of a request learns of its fate; None where it got through or nobody can say.
+
+    Kernel: net/ipv4/tcp_ipv4.c:tcp_v4_err, net/ipv4/udp.c:__udp4_lib_err
+    """
     if fate.verdict in ("delivered", "left", "unknown"):
         return None
     packet = fate.packet
@@ -66,6 +69,7 @@ def _timeout(packet: Packet) -> str | None:
 
 
 def _tell(run: Run, resolved: Resolved, fate: Fate, answer: Answer) -> SenderError:
+    """Send the error back, and see what the sender learns (icmp_send, nf_send_reset)."""
     offending = fate.packet
     if answer.kind in ("tcp-reset", "icmp6-tcp-reset", "tcp-rst"):
         back = _reset(offending)
@@ -131,7 +135,7 @@ def _icmp_error(offending: Packet, answer: Answer) -> Packet | None:
 
 
 def _arrived(resolved: Resolved, end: Fate) -> bool:
-    """Whether the error reached the sender and is about its flow."""
+    """Whether the error reached the sender and is about its flow (tcp_v4_err, __udp4_lib_err)."""
     if not resolved.local:
         return end.verdict == "left"
     if end.verdict != "delivered" or end.netns is not resolved.netns:

@@ -123,7 +123,7 @@ class Table:
         self._order = sorted(self._lengths, reverse=True)
 
     def candidates(self, value: int) -> Iterable[Entry]:
-        """Yield the routes to an address, the most specific first."""
+        """Yield the routes to an address, the most specific first (fib_table_lookup, fib6_node_lookup)."""
         for length in self._order:
             shift = self.bits - length
             routes = self._lengths[length].get((value >> shift) << shift)
@@ -192,7 +192,7 @@ class Fib:
         return NO_ROUTE
 
     def in_table(self, number: int, key: Key) -> Found | None:
-        """Return what one table says."""
+        """Return what one table says (fib_table_lookup, fib6_table_lookup)."""
         return self._in_table(number, key, ignore_linkdown=True)
 
     def _table_of(self, rule: PolicyRule, key: Key) -> int:
@@ -206,6 +206,7 @@ class Fib:
         return rule.table if rule.table is not None else MAIN
 
     def _in_table(self, number: int, key: Key, *, ignore_linkdown: bool) -> Found | None:
+        """What one table says (fib_table_lookup, fib6_table_lookup)."""
         table = self.tables.get(number)
         if table is None:
             return None
@@ -223,6 +224,7 @@ class Fib:
         return None
 
     def _usable(self, way: Nexthop, oif: str | None, *, ignore_linkdown: bool) -> bool:
+        """Whether a next hop may be taken (fib_lookup_good_nhc, rt6_score_route)."""
         if "dead" in way.flags:
             return False
         if oif is not None and way.dev != oif:
@@ -272,6 +274,7 @@ def _rule_matches(netns: Netns, rule: PolicyRule, key: Key) -> Answer:
 
 
 def _selects(rule: PolicyRule, key: Key) -> Answer:
+    """Whether the selectors of a rule fit (fib_rule_match, fib4_rule_match, fib6_rule_match)."""
     if rule.iif is not None and rule.iif != key.iif:
         return False
     if rule.oif is not None and rule.oif != key.oif:
@@ -335,6 +338,7 @@ def _local_routes(netns: Netns, family: Family) -> Iterable[Route]:
 
 
 def _connected_routes(netns: Netns, family: Family) -> Iterable[Route]:
+    """The routes to the subnets of addresses (fib_add_ifaddr, addrconf_prefix_route)."""
     name = "ip" if family == 4 else "ip6"
     for link in netns.snapshot.links:
         if not link.is_up or link.link_type == "loopback":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def forward(run: Run, netns: Netns, link: Link, frame: Frame, route: Route) -> Onward:
-    """Send a packet on that is not for this namespace."""
+    """Send a packet on that is not for this namespace (ip_forward, ip6_forward)."""
     packet = frame.packet
     if packet.family == 6:
         wrong = _forbidden6(run, netns, link, frame)
@@ -46,6 +46,7 @@ def forward(run: Run, netns: Netns, link: Link, frame: Frame, route: Route) -> O
 
 
 def _forbidden6(run: Run, netns: Netns, link: Link, frame: Frame) -> Fate | None:
+    """What IPv6 does not forward (ip6_forward)."""
     packet = frame.packet
     if not routing.forwards(run, netns, 6, link.name):
         sysctl = "net.ipv6.conf.all.forwarding"

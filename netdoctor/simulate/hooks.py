@@ -1,6 +1,7 @@
 """The order of everything that sees a packet at a hook, as a table; and the walk through it.
 
 Knows nothing of what a table's rules mean, or of where the packet goes afterwards.
+Kernel: net/netfilter/core.c:nf_hook_slow, nf_hook_entries_grow.
 
     PREROUTING --> route --> FORWARD --> POSTROUTING
                      |                       ^
@@ -147,6 +148,7 @@ def tracks(netns: Netns, family: Family) -> bool:
 
 
 def _conntrack(at: At, template: CtTemplate | None) -> Fate | None:
+    """Find the packet's connection, or begin one (nf_conntrack_in)."""
     packet, run = at.packet, at.run
     if not tracks(at.netns, packet.family) or packet.ctstate == "UNTRACKED":
         return None

@@ -1,4 +1,7 @@
-"""Whether a packet fits. Knows nothing of routes' choice. Kernel: ip_exceeds_mtu, ip6_pkt_too_big, ip_finish_output."""
+"""Whether a packet fits. Knows nothing of routes' choice.
+
+Kernel: net/ipv4/ip_forward.c:ip_exceeds_mtu, net/ipv6/ip6_output.c:ip6_pkt_too_big, net/ipv4/ip_output.c:ip_fragment.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def of(netns: Netns, route: Route) -> int:
-    """Return the greatest size of an IP packet on a route, in bytes."""
+    """Return the greatest size of an IP packet on a route, in bytes (ipv4_mtu, ip6_mtu)."""
     link = netns.link(route.dev)
     own = 65535 if link is None else link.mtu
     return own if route.mtu is None else min(own, route.mtu)
@@ -36,7 +39,7 @@ def check_forward(run: Run, netns: Netns, in_dev: str, packet: Packet, route: Ro
 
 
 def check_output(run: Run, netns: Netns, packet: Packet, route: Route) -> Fate | None:
-    """What is sent here and does not fit: cut in pieces, or refused with EMSGSIZE."""
+    """What is sent here and does not fit (ip_fragment, ip6_finish_output): cut in pieces, or refused with EMSGSIZE."""
     limit = of(netns, route)
     if packet.size <= limit or not packet.has_socket:
         return None

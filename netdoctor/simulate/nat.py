@@ -111,7 +111,10 @@ def _asked(at: At) -> tuple[Asked, ...]:
 
 
 def _range(at: At, nat: Nat) -> Range | None:
-    """Turn a target's wish into addresses; None where it finds none and drops."""
+    """Turn a target's wish into addresses; None where it finds none and drops.
+
+    Kernel: net/netfilter/nf_nat_masquerade.c:nf_nat_masquerade_ipv4, net/netfilter/xt_NETMAP.c:netmap_tg4
+    """
     plain = Range(
         nat.first_address, nat.last_address, nat.first_port, nat.last_port, nat.base_port,
         nat.random or nat.random_fully, nat.persistent,
@@ -225,6 +228,7 @@ def _with_address(current: ConnTuple, range_: Range, manip: Manip, zone: int) ->
 
 
 def _hashed_address(current: ConnTuple, range_: Range, manip: Manip, zone: int) -> int:
+    """The address of a range for one client (find_best_ips_proto)."""
     words = 1 if current.family == 4 else 4
     src, dst = _memory(current.src, words), _memory(current.dst, words)
     first, last = _numbers(range_.first or 0, words), _numbers(range_.last or 0, words)
@@ -314,6 +318,7 @@ def _translate(at: At, connection: Connection, manip: Manip) -> None:
 
 
 def _set_port(packet: Packet, connection: Connection, side: Manip, port: int | None) -> None:
+    """Write a port or an identifier into the packet (l4proto_manip_pkt)."""
     if packet.proto in (ICMP, ICMPV6):
         packet.icmp_id = port
         packet.sport_range = connection.sport_range if port is None else None

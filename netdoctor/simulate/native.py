@@ -110,6 +110,7 @@ class _Decider:
 
 
 def _walk(at: At, base: BaseChain) -> tables.Result:
+    """A packet's way through a base chain and those that it jumps to (nft_do_chain)."""
     table, here = base.table, at.here(base.table.name)
     template: effects.CtTemplate | None = None
     stack: list[tuple[ruleset.Chain, Iterator[ruleset.Rule]]] = [(base.chain, iter(base.chain.rules))]

@@ -27,7 +27,7 @@ _WITHOUT = frozenset({"none", "ipip", "sit", "tunnel6", "gre", "ppp", "void"})
 
 
 def resolve(run: Run, netns: Netns, link: Link, frame: Frame, family: Family, hop: int) -> Fate | None:
-    """Give the frame the MAC of its next hop, or end it: nobody answers."""
+    """Give the frame the MAC of its next hop, or end it (neigh_resolve_output, arp_constructor): nobody answers."""
     packet = frame.packet
     if link.link_type in _WITHOUT or "POINTOPOINT" in link.flags:
         packet.dst_mac = None
@@ -99,6 +99,7 @@ def _is_found_again(netns: Netns, link: Link) -> bool:
 
 
 def _nobody(run: Run, netns: Netns, link: Link, frame: Frame) -> Fate:
+    """Nobody answered: the sender is told (arp_error_report, ndisc_error_report)."""
     packet = frame.packet
     carrier = wire.carrier(netns, link)
     if link.kind == "bridge":
@@ -196,7 +197,10 @@ def _arp_sender(netns: Netns, link: Link, packet: Packet, hop: int) -> int:
 
 
 def _ignored(netns: Netns, dev: Link, hop: int, sender: int) -> bool:
-    """arp_ignore: 1 only addresses of this interface, 2 and of the sender's subnet, 3 not of scope host, 8 none."""
+    """Whether a setting forbids the answer (arp_ignore).
+
+    1: only addresses of this interface, 2: and of the sender's subnet, 3: not of scope host, 8: none.
+    """
     mode = max(netns.conf(4, "all", "arp_ignore", 0), netns.conf(4, dev.name, "arp_ignore", 0))
     own = dict(netns.interface_addresses(dev, 4))
     if mode == 0:
@@ -221,6 +225,8 @@ def _filtered(run: Run, netns: Netns, dev: Link, hop: int, sender: int) -> bool:
 def _answers6(run: Run, netns: Netns, link: Link, station: Station, packet: Packet, hop: int) -> bool:
     """Whether a station answers a neighbour solicitation: only for addresses of that interface, and it must get
     there.
+
+    Kernel: net/ipv6/ndisc.c:ndisc_recv_ns
     """
     other, dev = station.netns, station.link
     own = dict(other.interface_addresses(dev, 6))
@@ -256,18 +262,21 @@ def _solicitor(netns: Netns, link: Link, packet: Packet) -> int | None:
 
 
 def solicitation(asker: int, hop: int) -> Packet:
-    """Return a neighbour solicitation; it goes to the solicited-node multicast address."""
+    """Return a neighbour solicitation (ndisc_send_ns); it goes to the solicited-node multicast address."""
     group = (0xFF02 << 112) | (0x1FF << 24) | (hop & 0xFFFFFF)
     return Packet(6, ICMPV6, asker, group, icmp_type=135, icmp_code=0, ttl=255, size=72)
 
 
 def advertisement(hop: int, asker: int) -> Packet:
-    """Return the neighbour advertisement that answers it."""
+    """Return the neighbour advertisement that answers it (ndisc_send_na)."""
     return Packet(6, ICMPV6, hop, asker, icmp_type=136, icmp_code=0, ttl=255, size=72)
 
 
 def _over_tunnel(run: Run, netns: Netns, link: Link, frame: Frame, cached: Neighbour | None) -> Fate | None:
-    """On a VXLAN device an entry is expected; without one the broadcast goes where the FDB's zero entry leads."""
+    """On a VXLAN device an entry is expected; without one the broadcast goes where the FDB's zero entry leads.
+
+    Kernel: drivers/net/vxlan/vxlan_core.c:vxlan_xmit
+    """
     from netdoctor.simulate import tunnel
 
     mac = tunnel.ask(run, netns, link, frame)

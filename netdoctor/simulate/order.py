@@ -40,7 +40,10 @@ class Asked:
 
 
 def in_order(at: At, asked: Sequence[Asked]) -> Iterator[Asked]:
-    """Yield those that are asked by their priority; the order of equal ones is assumed, and the assumption named."""
+    """Yield those that are asked by their priority; the order of equal ones is assumed, and the assumption named.
+
+    Kernel: net/netfilter/core.c:nf_hook_entries_grow
+    """
     for _, group in groupby(sorted(asked, key=lambda one: one.priority), key=lambda one: one.priority):
         equal = list(group)
         yield from equal if len(equal) == 1 else _assumed(at, equal)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def output(run: Run, netns: Netns, route: Route, frame: Frame) -> Onward:
-    """Take a routed packet through POSTROUTING and to its neighbour."""
+    """Take a routed packet through POSTROUTING and to its neighbour (ip_output, ip6_output)."""
     packet = frame.packet
     packet.out_dev = route.dev
     packet.in_dev = None

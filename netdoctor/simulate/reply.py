@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def answer(flow: Flow, fate: Fate) -> Packet:
-    """Return the first answer to a delivered request, as its socket or the kernel makes it."""
+    """Return the first answer to a delivered request, as its socket or the kernel makes it.
+
+    Kernel: net/ipv4/tcp_ipv4.c:tcp_v4_send_synack, net/ipv4/icmp.c:icmp_reply
+    """
     request, netns = fate.packet, fate.netns
     family, proto = request.family, request.proto
     reply = Packet(
@@ -59,7 +62,10 @@ def _reflects(netns: Netns, family: Family) -> bool:
 
 
 def next_packet(sent: Packet) -> Packet:
-    """Return what follows in the original direction: TCP's ACK with data, a second datagram, a second echo request."""
+    """Return what follows in the original direction: TCP's ACK with data, a second datagram, a second echo request.
+
+    Kernel: net/ipv4/tcp_output.c:tcp_send_ack
+    """
     following = sent.clone()
     following.connection, following.ctstate, following.direction = None, None, "ORIGINAL"
     following.in_dev = following.out_dev = following.phys_in = following.phys_out = None

@@ -65,7 +65,10 @@ def key_of(packet: Packet, **changes: object) -> Key:
 
 
 def output(run: Run, netns: Netns, key: Key, *, any_source: bool = False) -> Route | NoRoute:
-    """Route what is sent here. `any_source`: the source need not be local (FLOWI_FLAG_ANYSRC)."""
+    """Route what is sent here. `any_source`: the source need not be local (FLOWI_FLAG_ANYSRC).
+
+    Kernel: net/ipv4/route.c:ip_route_output_key_hash_rcu, net/ipv6/route.c:ip6_route_output_flags
+    """
     if key.family == 6:
         return _output6(run, netns, key)
     if key.src and not any_source and not _is_local(netns, key.family, key.src):
@@ -97,6 +100,7 @@ def output(run: Run, netns: Netns, key: Key, *, any_source: bool = False) -> Rou
 
 
 def _output6(run: Run, netns: Netns, key: Key) -> Route | NoRoute:
+    """Route an IPv6 packet that is sent here (ip6_route_output_flags)."""
     if (
         key.src
         and not _is_local(netns, 6, key.src)
@@ -179,7 +183,7 @@ def _is_local(netns: Netns, family: Family, value: int) -> bool:
 
 
 def is_local(netns: Netns, family: Family, value: int) -> bool:
-    """Return whether the address is one of this namespace, or in a route of type local."""
+    """Return whether the address is one of this namespace, or in a route of type local (__ip_dev_find)."""
     return _is_local(netns, family, value)
 
 
@@ -208,6 +212,7 @@ def arrive(run: Run, netns: Netns, packet: Packet, dev: str) -> Route | Fate:
 
 
 def _arrive4(run: Run, netns: Netns, packet: Packet, dev: str) -> Route | Fate:
+    """Route an IPv4 packet that arrived (ip_route_input_slow)."""
     src, dst = packet.src, packet.dst
     localnet = _either(netns, dev, "route_localnet")
     if is_multicast(4, src) or src == 0xFFFFFFFF or (src >> 24 == 0 and src != 0):
@@ -314,7 +319,10 @@ def _validated(run: Run, netns: Netns, packet: Packet, dev: str, oif: str | None
 
 
 def reverse_path_ok(run: Run, netns: Netns, packet: Packet, dev: str) -> bool:
-    """Return whether source validation lets a packet in that is for this namespace itself; ARP asks it too."""
+    """Return whether source validation lets a packet in that is for this namespace itself; ARP asks it too.
+
+    Kernel: net/ipv4/fib_frontend.c:fib_validate_source
+    """
     muted, run.muted = run.muted, run.muted + 1
     try:
         return _validate_source(run, netns, packet, dev, None) is None
@@ -328,6 +336,7 @@ def _has_address(netns: Netns, value: int) -> bool:
 
 
 def _arrive6(run: Run, netns: Netns, packet: Packet, dev: str) -> Route | Fate:
+    """Route an IPv6 packet that arrived (ip6_route_input)."""
     found = fib(netns, 6).lookup(run, key_of(packet, iif=dev, oif=dev if is_link_local(6, packet.dst) else None))
     if found.errno is not None:
         return _unreachable(run, netns, packet, dev, found)
@@ -374,6 +383,7 @@ def _localnet(run: Run, netns: Netns, packet: Packet, dev: str, which: str, reas
 
 
 def _own_source(run: Run, netns: Netns, packet: Packet, dev: str) -> Fate:
+    """A source that is this namespace's own (__fib_validate_source)."""
     note = f"martian source {format_address(4, packet.src)} on {dev}: it is an address of this namespace itself"
     sysctl = f"net.ipv4.conf.{dev}.accept_local"
     return _end(
@@ -391,6 +401,7 @@ def _own_source(run: Run, netns: Netns, packet: Packet, dev: str) -> Fate:
 
 
 def _filtered(run: Run, netns: Netns, packet: Packet, dev: str, mode: int, back: Found) -> Fate:
+    """A source that rp_filter keeps out (__fib_validate_source)."""
     which = "all" if netns.conf(4, "all", "rp_filter", 0) >= netns.conf(4, dev, "rp_filter", 0) else dev
     sysctl = f"net.ipv4.conf.{which}.rp_filter"
     if back.errno is None:
@@ -413,6 +424,7 @@ def _filtered(run: Run, netns: Netns, packet: Packet, dev: str, mode: int, back:
 
 
 def _not_forwarding(run: Run, netns: Netns, packet: Packet, dev: str) -> Fate:
+    """Not for this namespace, which forwards nothing (ip_route_input_slow)."""
     sysctl = f"net.ipv4.conf.{dev}.forwarding" if netns.number("net.ipv4.ip_forward", 0) else "net.ipv4.ip_forward"
     note = f"{format_address(4, packet.dst)} is not an address of this namespace, and {sysctl} is 0"
     return _end(

@@ -103,6 +103,7 @@ def _reroute(at: At, table: str, before: Packet) -> Fate | None:
 
 
 def _no_route(run: Run, netns: Netns, packet: Packet, wrong: routing.NoRoute) -> Fate:
+    """What a process gets that sends where no route leads (ip_route_output_flow)."""
     destination = format_address(packet.family, packet.dst)
     if wrong.unread:
         note = f"{destination}: {wrong.why}"

@@ -34,7 +34,10 @@ def _by_port(netns: Netns) -> dict[Key, list[Socket]]:
 
 
 def receiver(netns: Netns, packet: Packet, dev: str | None) -> Socket | None:
-    """Return the socket that takes a first packet: a listener, or a bound UDP socket; the best fit wins."""
+    """Return the socket that takes a first packet: a listener, or a bound UDP socket; the best fit wins.
+
+    Kernel: net/ipv4/inet_hashtables.c:__inet_lookup_listener, net/ipv4/udp.c:__udp4_lib_lookup
+    """
     best: tuple[int, Socket] | None = None
     for socket in _by_port(netns).get((PROTOCOL_NAMES.get(packet.proto, ""), packet.dport or 0), ()):
         score = _score(socket, packet, dev)
@@ -67,7 +70,7 @@ def _score(socket: Socket, packet: Packet, dev: str | None) -> int | None:
 
 
 def takes(socket: Socket, family: Family) -> bool:
-    """Return whether a socket bound to every address takes a family."""
+    """Return whether a socket bound to every address takes a family (ipv6_only_sock)."""
     if socket.family == "ip":
         return family == 4
     return family == 6 or not socket.v6only
@@ -88,7 +91,7 @@ def bound_to(socket: Socket) -> tuple[Family, int] | None:
 
 
 def matching(netns: Netns, packet: Packet, *, transparent: bool, wildcard: bool) -> Answer:
-    """Return what `-m socket` says.
+    """Return what `-m socket` says (socket_match).
 
     A listener bound to every address counts with `wildcard` only (--nowildcard), but an established connection to it
     does.

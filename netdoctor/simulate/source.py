@@ -82,7 +82,7 @@ def select6(netns: Netns, dev: str | None, dst: int) -> int | None:
 
 
 def _score(value: int, entry: Address, dst: int, *, same_device: bool) -> tuple[int, ...]:
-    """The rules of ipv6_get_saddr_eval in their order; the greater tuple wins."""
+    """The rules in their order (ipv6_get_saddr_eval); the greater tuple wins."""
     own, wanted = scope6(value), scope6(dst)
     return (
         int(value == dst),
@@ -97,7 +97,7 @@ def _score(value: int, entry: Address, dst: int, *, same_device: bool) -> tuple[
 
 
 def scope6(value: int) -> int:
-    """Return the scope of an IPv6 address as a number: interface 1, link 2, site 5, global 14."""
+    """Return the scope of an IPv6 address as a number (ipv6_addr_src_scope): interface 1, link 2, site 5, global 14."""
     if is_multicast(6, value):
         return (value >> 112) & 0xF
     if is_loopback(6, value) or is_link_local(6, value):
@@ -113,5 +113,5 @@ def _label(value: int) -> int:
 
 
 def acceptable(family: Family, value: int) -> bool:
-    """Return whether an address can be a source at all."""
+    """Return whether an address can be a source at all (ip_route_output_key_hash_rcu)."""
     return not is_multicast(family, value) and not (family == 4 and value in (0, 0xFFFFFFFF))

@@ -1,6 +1,7 @@
 """The answers that matches need about the namespace that a packet is in: `netfilter.surroundings.Surroundings`.
 
-Knows nothing of rules: it is asked by them.
+Knows nothing of rules: it is asked by them. Kernel: net/ipv4/fib_frontend.c:__inet_dev_addr_type,
+net/ipv4/netfilter/ipt_rpfilter.c:rpfilter_mt, net/netfilter/xt_socket.c:socket_match.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Place:
         return self.backend
 
     def walk(self, at: At) -> Result:
-        """Ask the table's chain for this hook."""
+        """Ask the table's chain for this hook (ipt_do_table)."""
         return walk(at, self)
 
 
@@ -73,7 +73,7 @@ def places(netns: Netns, family: Family, name: str, hook: str) -> tuple[Place, .
 
 
 def carry_out(at: At, result: Result) -> Fate | None:
-    """Do what a chain's end wants done; None where the packet goes on."""
+    """Do what a chain's end wants done (nf_hook_slow); None where the packet goes on."""
     run, packet, netns = at.run, at.packet, at.netns
     effect = result.effect
     kind = "policy" if "rule" not in result.where else "rule"
@@ -145,6 +145,7 @@ def walk(at: At, place: Place) -> Result:
 
 
 def _matches(at: At, here: Here, place: Place, chain: Chain, rule: Rule) -> bool:
+    """Whether a rule matches (ipt_do_table); chances and what is not known fork the walk."""
     answer = rule.answer(at.packet, here)
     if answer is True or answer is False:
         return answer
@@ -169,6 +170,7 @@ def _matches(at: At, here: Here, place: Place, chain: Chain, rule: Rule) -> bool
 
 
 def _policy(at: At, place: Place, base: Chain, template: effects.CtTemplate | None) -> Result:
+    """The policy of a base chain, when its rules have run out (ipt_do_table)."""
     policy = base.policy or "ACCEPT"
     where = {
         "family": family_name(at.packet.family), "backend": place.backend, "table": place.name, "chain": base.name,

@@ -36,7 +36,10 @@ def synack_options(netns: Netns, request: frozenset[int]) -> frozenset[int]:
 
 
 def established_options(request: frozenset[int]) -> frozenset[int]:
-    """Return those of a segment with data: a time stamp, where the SYN had one and its answer too."""
+    """Return those of a segment with data: a time stamp, where the SYN had one and its answer too.
+
+    Kernel: net/ipv4/tcp_output.c:tcp_established_options
+    """
     return frozenset({NOP, TIMESTAMP}) if TIMESTAMP in request else frozenset()
 
 

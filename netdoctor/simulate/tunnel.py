@@ -25,7 +25,10 @@ _ZERO = "00:00:00:00:00:00"
 
 
 def remotes(netns: Netns, link: Link, mac: str | None) -> list[str]:
-    """Return the VTEPs that a MAC's frames go to: its FDB entry, else the zero entry or the device's remote."""
+    """Return the VTEPs that a MAC's frames go to: its FDB entry, else the zero entry or the device's remote.
+
+    Kernel: drivers/net/vxlan/vxlan_core.c:vxlan_xmit
+    """
     exact = [e.dst for e in netns.snapshot.fdb if e.dev == link.name and e.mac == mac and e.dst is not None]
     if exact:
         return exact[:1]
@@ -40,7 +43,10 @@ def leads_outside(netns: Netns, link: Link) -> bool:
 
 
 def ask(run: Run, netns: Netns, link: Link, frame: Frame) -> str | None:
-    """Return the MAC that answers for the next hop behind one of the VTEPs that broadcasts go to, None for nobody."""
+    """Return the MAC that answers for the next hop behind one of the VTEPs that broadcasts go to, None for nobody.
+
+    Kernel: drivers/net/vxlan/vxlan_core.c:vxlan_xmit_one, vxlan_rcv
+    """
     if frame.next_hop is None:
         return None
     family, hop = address(frame.next_hop)
@@ -56,7 +62,7 @@ def ask(run: Run, netns: Netns, link: Link, frame: Frame) -> str | None:
 
 
 def _device(netns: Netns, link: Link) -> Link | None:
-    """The VXLAN device of a namespace that takes another's frames: same VNI and port."""
+    """The VXLAN device of a namespace that takes another's frames (vxlan_find_vni): same VNI and port."""
     if link.vxlan is None:
         return None
     for other in netns.snapshot.links:
@@ -109,7 +115,7 @@ def _with_outer(run: Run, outer: Packet, vni: int | None) -> Step:
 
 
 def _arrived(run: Run, link: Link, frame: Frame, fate: Fate, outer: Packet) -> Onward:
-    """What became of the outer packet is what becomes of the inner one, unless it arrived."""
+    """What became of the outer packet is what becomes of the inner one, unless it arrived (vxlan_rcv)."""
     inner = frame.packet
     if fate.verdict != "delivered":
         if fate.verdict == "left":

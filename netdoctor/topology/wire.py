@@ -1,6 +1,8 @@
 """What shares a wire: whom a broadcast from an interface reaches, through veth pairs, bridges, VLANs and macvlans.
 
 Knows nothing of addresses' meaning, ARP or netfilter.
+
+Kernel: net/bridge/br_forward.c:br_flood, net/core/dev.c:__netif_receive_skb_core, drivers/net/veth.c:veth_xmit.
 """
 
 from __future__ import annotations
@@ -123,6 +125,7 @@ def children(netns: Netns, link: Link) -> list[Station]:
 
 
 def _transmit(netns: Netns, link: Link, tags: tuple[int, ...], found: Reach, seen: Seen, depth: int) -> None:
+    """What hears a broadcast that leaves by a device (veth_xmit, vlan_dev_hard_start_xmit, macvlan_start_xmit)."""
     if depth > _DEPTH or not carrier(netns, link):
         return
     if link.kind == "bridge":
@@ -154,6 +157,7 @@ def _transmit(netns: Netns, link: Link, tags: tuple[int, ...], found: Reach, see
 
 
 def _receive(netns: Netns, link: Link, tags: tuple[int, ...], found: Reach, seen: Seen, depth: int) -> None:
+    """What hears a broadcast that comes in by a device (__netif_receive_skb_core)."""
     if not link.is_up:
         return
     bridge = netns.bridge_of(link)
@@ -180,6 +184,7 @@ def _flood(
     seen: Seen,
     depth: int,
 ) -> None:
+    """The ports that a bridge sends a broadcast out of (br_flood)."""
     mark = (netns.name, bridge.name, tags)
     if mark in seen:
         return
