@@ -110,7 +110,7 @@ def discover_outside(run: Run, netns: Netns, link: Link, way: Exit, asker: int, 
                 answer.src_mac, answer.dst_mac = OUTSIDE, link.mac
                 frame = Frame(answer, way.netns, way.link.name)
                 end = run.travel(partial(device.receive, run, way.netns, way.link, frame))
-                known = end.verdict == "delivered" and end.netns is netns
+                known = _is_heard(end, netns)
         if not run.choices.taken:  # what was chosen before may decide here too
             netns.cache[key] = known
     return known
@@ -137,10 +137,15 @@ def discover(run: Run, netns: Netns, link: Link, station: Station, asker: int, h
 def _discover(run: Run, netns: Netns, link: Link, station: Station, asker: int, hop: int) -> tuple[bool, bool]:
     with run.aside():
         ask = _through(run, netns, link, neighbour.solicitation(asker, hop), station.link.mac)
-        if ask.verdict != "delivered" or ask.netns is not station.netns:
+        if not _is_heard(ask, station.netns):
             return False, False
         answer = _through(run, station.netns, station.link, neighbour.advertisement(hop, asker), link.mac)
-        return True, answer.verdict == "delivered" and answer.netns is netns
+        return True, _is_heard(answer, netns)
+
+
+def _is_heard(fate: Fate, netns: Netns) -> bool:
+    """Whether neighbour discovery got there; one that a rule gave another hop limit is ignored (ndisc_rcv)."""
+    return fate.verdict == "delivered" and fate.netns is netns and fate.packet.ttl == 255
 
 
 def _through(run: Run, netns: Netns, link: Link, packet: Packet, mac: str | None) -> Fate:

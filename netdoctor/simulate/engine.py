@@ -163,7 +163,7 @@ def _send(run: Run, resolved: Resolved, packet: Packet) -> Onward:
         run.client = (resolved.netns, resolved.sent)
 
     connected = run.phase == "next" and resolved.chosen and packet.proto != ICMPV6
-    return send.send(run, resolved.netns, packet, connected=connected, chosen=chosen)
+    return send.send(run, resolved.netns, packet, connects=True, connected=connected, chosen=chosen)
 
 
 def _send_reply(run: Run, fate: Fate, back: Packet, oif: str | None) -> Onward:

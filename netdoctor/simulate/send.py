@@ -30,13 +30,15 @@ def send(
     *,
     oif: str | None = None,
     any_source: bool = False,
+    connects: bool = False,
     connected: bool = False,
     chosen: Callable[[Packet], None] | None = None,
 ) -> Onward:
-    """Send a packet. Its source may be 0: then the kernel chooses it, and routes once more with it (ip_route_connect).
+    """Send a packet. Its source may be 0: then the kernel chooses it.
 
-    IPv6 does so for echo requests only: a socket keeps the route that connect() found without a source
-    (ip6_dst_store). `connected`: such a socket sends again.
+    `connects`: the socket is connected first, and IPv4 routes once more with the source that it chose
+    (ip_route_connect). IPv6 does so for echo requests only: a socket keeps the route that it found without a source
+    (ip6_dst_store); `connected`: such a socket sends again.
     `chosen` is called with the packet once its source is known, before any rule sees it.
     """
     uid = packet.uid if packet.has_socket else 0xFFFFFFFF if packet.family == 4 else 0
@@ -45,7 +47,7 @@ def send(
     route = routing.output(run, netns, key, any_source=any_source)
     if isinstance(route, routing.Route) and not packet.src:
         packet.src = route.src
-        if (packet.family == 4 or packet.proto == ICMPV6) and route.src:
+        if connects and (packet.family == 4 or packet.proto == ICMPV6) and route.src:
             route = routing.output(run, netns, routing.key_of(packet, uid=uid, oif=wanted), any_source=any_source)
     if isinstance(route, routing.NoRoute):
         return _no_route(run, netns, packet, route)

@@ -363,7 +363,7 @@ def option(name: str, field: str | None) -> tuple[Kind, Getter]:
 
     def read(packet: Packet, around: Surroundings) -> Read:
         if packet.proto != TCP:
-            return None
+            return None if field is not None else 0
         there = (number == 2 and packet.tcp_mss is not None) or number in packet.tcp_options
         if field is None:
             return int(there)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from netdoctor.model.errors import RulesetError
+from netdoctor.netfilter import effect as effects
 from netdoctor.netfilter.nft.sets import Elements
 from netdoctor.netfilter.nft.statements import BREAK, compile_statement
 from netdoctor.netfilter.nft.text import rule_text
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from netdoctor.netfilter.nft.expressions import Asking
     from netdoctor.netfilter.nft.kinds import Kind
     from netdoctor.netfilter.nft.statements import Statement
+
+
+# After these the statements behind them are carried out too.
+GOING_ON = (effects.Continue, effects.NoTrack, effects.CtTemplate, effects.Tee)
 
 
 class Rule:
@@ -51,6 +56,8 @@ class Rule:
             if done is BREAK:
                 return None
             wanted += done
+            if any(not isinstance(one, GOING_ON) for one in done):
+                break  # a verdict ends the rule (nft_do_chain)
         return wanted
 
 

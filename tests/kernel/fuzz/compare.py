@@ -217,7 +217,8 @@ def native_texts(network: Network, snapshot: Snapshot) -> dict[str, str]:
         for (family, name), table in ruleset.parse(namespace.nft.json).items():
             for chain in table.chains.values() if name not in TABLES else ():
                 for rule in chain.rules:
-                    if "counter" in rule.text.split() and "xt " not in rule.text:
+                    # A verdict in front of the counter ends the rule without being counted.
+                    if "counter" in rule.text.split() and "vmap" not in rule.text.partition("counter")[0]:
                         found[f"{netns} nft {family} {name} {chain.name} {rule.handle}"] = f"{chain.name}: {rule.text}"
     return found
 

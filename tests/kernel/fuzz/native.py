@@ -270,7 +270,7 @@ def _meta(rules: Native, one: Sample) -> str:
     return rules.rng.choice((
         f"meta mark {rules.turn()}{rules.rng.choice((0, 1, 2, 0x10))}", "meta mark & 0x3 == 0x1", "meta pkttype host",
         f"meta length {rules.rng.choice((f'{size}', f'< {size}', f'{size - 2}-{size + 2}'))}", "meta nfproto ipv4",
-        "meta protocol ip6", "meta iifgroup 0",
+        "meta iifgroup 0",
     ))  # fmt: skip
 
 
