@@ -124,8 +124,8 @@ def _arrived(run: Run, link: Link, frame: Frame, fate: Fate, outer: Packet) -> O
         fate.answer = None
         fate.errno = None
         return fate
-    far = _device(fate.netns, link)
-    if far is None or far.vxlan is None:
+    far = _device(fate.netns, link) if link.vxlan is not None and outer.dport == link.vxlan.dstport else None
+    if far is None or far.vxlan is None:  # a rule may have led it to another port
         detail = f"no VXLAN device with VNI {link.vxlan.vni if link.vxlan else None} on port {outer.dport}"
         run.step("decapsulate", fate.netns, inner, action="drop", note=detail)
         cause = run.cause("link", fate.netns, detail=detail, drop_reason="VXLAN_VNI_NOT_FOUND")

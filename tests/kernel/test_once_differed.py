@@ -1,0 +1,202 @@
+"""What the simulator once said otherwise than the kernel, each as small as it can be.
+
+All are on one network: `node` with the pods p1 and p2 behind br0, and `gw` on the wire behind eth0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.kernel.fuzz import compare
+from tests.kernel.fuzz.network import Call, Network, Server, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.kernel.fuzz.compare import Kernel
+
+SPACES = ("node", "p1", "p2", "gw")
+
+
+def _veth(dev: str, mac: int, far: str, far_mac: int) -> str:
+    return (
+        f"link add {dev} address 02:00:00:00:00:{mac:02x} type veth "
+        f"peer name eth0 address 02:00:00:00:00:{far_mac:02x} netns {far}"
+    )
+
+
+STEPS = (
+    Step("node", "ip", (
+        "link add br0 address 02:00:00:00:00:01 type bridge", "link set br0 up",
+        _veth("vp1", 0x11, "p1", 0x12), "link set vp1 master br0 up",
+        _veth("vp2", 0x21, "p2", 0x22), "link set vp2 master br0 up",
+        _veth("eth0", 0x31, "gw", 0x32), "link set eth0 up",
+        "address add 10.0.1.1/24 dev br0", "address add fd00:1::1/64 dev br0 nodad",
+        "address add 192.0.2.10/24 dev eth0", "address add 2001:db8:1::a/64 dev eth0 nodad",
+    )),
+    *(
+        Step(pod, "ip", (
+            "link set eth0 up", f"address add 10.0.1.{number}/24 dev eth0",
+            f"address add fd00:1::{number}/64 dev eth0 nodad",
+            "route add default via 10.0.1.1", "route add ::/0 via fd00:1::1",
+        ))
+        for pod, number in (("p1", 2), ("p2", 3))
+    ),
+    Step("gw", "ip", (
+        "link set eth0 up", "address add 192.0.2.1/24 dev eth0", "address add 2001:db8:1::1/64 dev eth0 nodad",
+        "route add default via 192.0.2.10", "route add ::/0 via 2001:db8:1::a",
+    )),
+    Step("node", "sysctl", ("ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1")),
+)  # fmt: skip
+SERVERS = tuple(Server(place, proto, "", 80) for place in SPACES for proto in ("tcp", "udp"))
+
+
+def table(name: str, *rules: str, tool: str = "iptables-legacy", netns: str = "node") -> Step:
+    chains = dict.fromkeys(rule.split()[1] for rule in rules)
+    own = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
+    declared = (f":{chain} {'ACCEPT' if chain in own else '-'} [0:0]" for chain in chains)
+    return Step(netns, f"{tool}-restore", (f"*{name}", *declared, *rules, "COMMIT"))
+
+
+def nft(*lines: str, netns: str = "node") -> Step:
+    return Step(netns, "nft", lines)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is built over the network, who calls whom, and whether it gets through on the kernel."""
+
+    what: str
+    steps: tuple[Step, ...]
+    call: Call
+    connects: bool
+    hidden: frozenset[str] = field(default_factory=frozenset)
+
+
+def udp(netns: str, dst: str, **more: object) -> Call:
+    return Call(netns, dst, "udp", 80, 20001, **more)  # type: ignore[arg-type]
+
+
+def tcp(netns: str, dst: str, **more: object) -> Call:
+    return Call(netns, dst, "tcp", 80, 20001, **more)  # type: ignore[arg-type]
+
+
+def echo(netns: str, dst: str, **more: object) -> Call:
+    return Call(netns, dst, "icmp", None, 20001, **more)  # type: ignore[arg-type]
+
+
+SOLICIT, ADVERT = "-p ipv6-icmp -m icmp6 --icmpv6-type 135", "-p ipv6-icmp -m icmp6 --icmpv6-type 136"
+CASES = (
+    Case("who asks for an address is known to the one asked, who need not ask back",
+         (table("filter", f"-A INPUT {SOLICIT} -j DROP", tool="ip6tables-legacy", netns="p1"),),
+         udp("p1", "fd00:1::1"), connects=True),
+    Case("a bridge port that neither learns nor floods gets no answer to ARP",
+         (Step("node", "ip", ("link set br0 type bridge ageing_time 0",)),
+          Step("node", "bridge", ("link set dev vp1 learning off flood off",)),
+          Step("node", "ip", ("link set br0 type bridge fdb_flush",))),
+         udp("p1", "10.0.1.1"), connects=False),
+    Case("an answer is looked up in the zone that the connection has for answers only",
+         (table("raw", "-A PREROUTING -s 10.0.1.2/32 -j CT --zone-reply 7"),
+          table("nat", "-A POSTROUTING -s 10.0.1.2/32 -j MASQUERADE")),
+         udp("p1", "192.0.2.1"), connects=False),
+    Case("a SYN carries the window scale option, later segments do not",
+         (table("filter", "-A FORWARD -p tcp -m tcp ! --tcp-option 3 -j DROP"),),
+         tcp("p1", "192.0.2.1"), connects=False),
+    Case("the client's own socket is one that -m socket finds",
+         (table("filter", "-A INPUT -p udp -m socket -j DROP"),), udp("node", "10.0.1.2"), connects=False),
+    Case("every chain of OUTPUT sees the device of the first route, whatever nat changed",
+         (table("nat", "-A OUTPUT -p udp -j REDIRECT"), table("filter", "-A OUTPUT ! -o eth0 -j DROP")),
+         udp("node", "192.0.2.99"), connects=False),
+    Case("a nat table in which nothing asks for connections is not asked",
+         (table("nat", "-A PREROUTING -j MARK --set-mark 0x1"),
+          table("filter", "-A FORWARD -m mark --mark 0x1 -j DROP")),
+         udp("p1", "192.0.2.1"), connects=True),
+    Case("an IPv6 socket keeps the route that it found without a source",
+         (Step("node", "ip6", ("rule add from 2001:db8:1::a priority 1000 blackhole",)),),
+         tcp("node", "2001:db8:1::1"), connects=True),
+    Case("an echo request over IPv6 is routed with its source",
+         (Step("node", "ip6", ("rule add from 2001:db8:1::a priority 1000 blackhole",)),),
+         echo("node", "2001:db8:1::1"), connects=False),
+    Case("a server's datagram from any address is routed without a source",
+         (Step("node", "ip", ("rule add from 192.0.2.10 priority 1000 blackhole",)),),
+         udp("gw", "192.0.2.10"), connects=True),
+    Case("of IPv6 addresses a local one is UNICAST too",
+         (table("filter", "-A INPUT -p udp -m addrtype --dst-type UNICAST -j DROP", tool="ip6tables-legacy"),),
+         udp("p1", "fd00:1::1"), connects=False),
+    Case("neighbour discovery with another hop limit is ignored",
+         (table("mangle", f"-A OUTPUT {SOLICIT} -j HL --hl-set 64", tool="ip6tables-legacy"),),
+         udp("node", "fd00:1::2"), connects=False),
+    Case("discovery towards the outside passes this end's rules",
+         (table("filter", f"-A INPUT {ADVERT} -j DROP", tool="ip6tables-legacy"),),
+         udp("node", "2001:db8:1::1"), connects=False, hidden=frozenset({"gw"})),
+    Case("a device group is printed by its name",
+         (table("filter", "-A INPUT -p udp -m devgroup --src-group 0x0 -j DROP"),),
+         udp("p1", "10.0.1.1"), connects=False),
+    Case("REDIRECT of a global destination may become a link-local address",
+         (Step("node", "ip", ("address del fd00:1::1/64 dev br0", "route add fd00:1::/64 dev br0")),
+          Step("p1", "ip", ("route replace ::/0 via fe80::ff:fe00:1 dev eth0",)),
+          table("nat", "-A PREROUTING -p tcp -j REDIRECT", tool="ip6tables-legacy")),
+         tcp("p1", "2001:db8:1::1"), connects=True),
+    Case("an address of a range is chosen by a hash over what was written of it so far",
+         (table("nat", "-A PREROUTING -p udp -j DNAT --to-destination fd00:1::1-fd00:1::3", tool="ip6tables-legacy"),
+          table("nat", "-A POSTROUTING -j MASQUERADE", tool="ip6tables-nft")),
+         udp("gw", "fd00:1::99"), connects=True),
+    Case("an echo request's identifier is picked at random with --random, for destinations too",
+         (table("nat", "-A PREROUTING -j DNAT --to-destination fd00:1::2 --random", tool="ip6tables-legacy"),),
+         echo("gw", "2001:db8:1::a"), connects=True),
+    Case("UDP is not assured in its first two seconds",
+         (table("filter", "-A INPUT -m conntrack --ctstatus ASSURED -j DROP"),), udp("p1", "10.0.1.1"), connects=True),
+    Case("an echo reply has the type of service of its request",
+         (table("filter", "-A OUTPUT -p icmp -m icmp --icmp-type 0 -m dscp --dscp 0x0a -j DROP"),),
+         echo("p1", "10.0.1.1", tos=0x28), connects=False),
+    Case("the security table of iptables-nft comes behind the source translation of INPUT",
+         (table("nat", "-A INPUT -p udp -j SNAT --to-source 10.0.1.77", tool="iptables-nft"),
+          table("security", "-A INPUT -s 10.0.1.77/32 -j DROP", tool="iptables-nft")),
+         udp("p1", "10.0.1.1"), connects=False),
+    Case("that of iptables-legacy comes before it",
+         (table("nat", "-A INPUT -p udp -j SNAT --to-source 10.0.1.77"),
+          table("security", "-A INPUT -s 10.0.1.77/32 -j DROP")),
+         udp("p1", "10.0.1.1"), connects=True),
+    Case("a verdict map ends the rule that it stands in",
+         (nft("table inet t {", "chain in { type filter hook input priority 5;",
+              "ct state vmap { established : drop } meta mark 0x7 counter accept", "}", "}"),),
+         udp("p1", "10.0.1.1"), connects=False),
+    Case("a TCP option is missing in what is no TCP",
+         (nft("table inet t {", "chain in { type filter hook input priority 5;",
+              "tcp option timestamp missing counter drop", "}", "}"),),
+         echo("p1", "10.0.1.1"), connects=False),
+    Case("a native dnat in a table of IPv6 is to an IPv6 address",
+         (nft("table ip6 t {", "chain out { type nat hook output priority -100;",
+              "meta l4proto udp dnat to fd00:1::2", "}", "}"),),
+         udp("node", "fd00:1::99"), connects=True),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    made = compare.Kernel()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
+def test_the_simulator_says_what_the_kernel_does(kernel: Kernel, case: Case) -> None:
+    uplinks = dict.fromkeys(case.hidden, "eth0")
+    network = Network(
+        0, SPACES, (*STEPS, *case.steps), SERVERS, (case.call,), hidden=case.hidden, uplinks=uplinks,
+    )  # fmt: skip
+    examined = compare.examine(kernel, network)
+    assert examined.refused == []
+    assert [one.connects for one in examined.observed] == [case.connects]
+    ((_, trace, _, said),) = compare.differences(examined)
+    assert (said, compare.is_unknown(trace)) == ([], False), "\n".join(compare.told(trace))
+
+
+def test_a_network_without_what_decides_gets_through(kernel: Kernel) -> None:
+    """So that none of the cases fails for another reason."""
+    calls = [replace(case.call, tos=0) for case in CASES if not case.hidden and not case.call.dst.endswith("99")]
+    examined = compare.examine(kernel, Network(0, SPACES, STEPS, SERVERS, tuple(dict.fromkeys(calls))))
+    assert all(one.connects for one in examined.observed)
