@@ -66,10 +66,17 @@ class IpSet:
         at = self.options.index(name) + 1
         return self.options[at] if at < len(self.options) else None
 
-    def contains(self, packet: Packet, sides: tuple[str, ...], around: Surroundings) -> Answer:
-        """Say whether the packet is in the set (ip_set_test); `sides` are `src` or `dst`, one for each dimension."""
+    def contains(
+        self, packet: Packet, sides: tuple[str, ...], around: Surroundings, *, exceptions: bool = False
+    ) -> Answer:
+        """Say whether the packet is in the set (ip_set_test); `sides` are `src` or `dst`, one for each dimension.
+
+        `exceptions`: whether it is one of the elements that are not to match (IPSET_FLAG_RETURN_NOMATCH).
+        """
         if self.type == "list:set":
-            return self._any_member(packet, sides, around)
+            return self._any_member(packet, sides, around, exceptions=exceptions)
+        if "net" not in self.dimensions:
+            exceptions = False  # sets without networks know no exceptions (IPSET_TYPE_NOMATCH)
         if self.family is not None and packet.family != self.family:
             return False
         if len(sides) < len(self.dimensions):
@@ -86,17 +93,17 @@ class IpSet:
             )
             found = elements.get(masked)
             if found is not None:
-                return not found
-        return self._by_wildcard(keys)
+                return found is exceptions
+        return self._by_wildcard(keys, exceptions=exceptions)
 
-    def _any_member(self, packet: Packet, sides: tuple[str, ...], around: Surroundings) -> Answer:
+    def _any_member(self, packet: Packet, sides: tuple[str, ...], around: Surroundings, *, exceptions: bool) -> Answer:
         """A list asks its sets in turn. Kernel: ip_set_list_set.c:list_set_ktest."""
         answers: list[Answer] = []
         for entry in self.entries:
             member = self.others.get(entry.element)
             if member is None or member.type == "list:set":
                 continue
-            answers.append(member.contains(packet, sides, around))
+            answers.append(member.contains(packet, sides, around, exceptions=exceptions))
         return any_of(answers)
 
     @cached_property
@@ -187,7 +194,7 @@ class IpSet:
             return f"{packet.proto}:{(packet.icmp_type or 0) << 8 | (packet.icmp_code or 0)}"
         return f"{packet.proto}:0"
 
-    def _by_wildcard(self, keys: Key) -> Answer:
+    def _by_wildcard(self, keys: Key, *, exceptions: bool) -> Answer:
         """hash:net,iface with `wildcard`, and bitmap:ip,mac elements without a MAC."""
         if self.type == "hash:net,iface":
             for entry in self.entries:
@@ -196,7 +203,7 @@ class IpSet:
                 net, _, dev = entry.element.partition(",")
                 value, mask = parse_network(net, 6 if self._width == 128 else 4)
                 if int(keys[0]) & mask == value and same_interface(f"{dev}+", str(keys[1])):
-                    return not entry.nomatch
+                    return entry.nomatch is exceptions
         if self.type == "bitmap:ip,mac":
             bare = (keys[0], "")
             return any(elements.get(bare) is False for _, elements in self._table)

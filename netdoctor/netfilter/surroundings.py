@@ -53,6 +53,14 @@ class Surroundings(Protocol):
         """Whether a local socket would take the packet. Kernel: net/netfilter/xt_socket.c:socket_match."""
         ...
 
+    def transforms(self) -> Answer:
+        """Whether any IPsec policy is there. Kernel: net/xfrm/xfrm_policy.c:xfrm_lookup."""
+        ...
+
+    def connections(self) -> int | None:
+        """How many connections are tracked here at most, None where nobody can say."""
+        ...
+
     def ipset(self, name: str) -> IpSet | None:
         """The set, or None where the snapshot holds none of this name."""
         ...

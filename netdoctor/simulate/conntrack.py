@@ -230,6 +230,7 @@ def _update(packet: Packet, connection: Connection, direction: Direction) -> str
                 connection.assured = True
             connection.tcp_state = after
     packet.connection, packet.direction = connection, direction
+    _account(packet, connection, direction)
     if direction == "REPLY":
         packet.ctstate = "ESTABLISHED"
         connection.seen_reply = True
@@ -239,6 +240,17 @@ def _update(packet: Packet, connection: Connection, direction: Direction) -> str
     else:
         packet.ctstate = "RELATED" if connection.expected else "NEW"
     return None
+
+
+def _account(packet: Packet, connection: Connection, direction: Direction) -> None:
+    """Count the packet (nf_ct_acct_update). TCP's data comes behind an acknowledgement that carries nothing."""
+    at = 0 if direction == "ORIGINAL" else 1
+    packets, size = list(connection.packets), list(connection.bytes)
+    counted, carried = packets[at], size[at]
+    handshake = packet.proto == TCP and counted == 1 and not packet.tcp_flags & SYN and not connection.from_snapshot
+    packets[at] = None if counted is None else counted + (2 if handshake else 1)
+    size[at] = None if carried is None or handshake else carried + packet.size
+    connection.packets, connection.bytes = (packets[0], packets[1]), (size[0], size[1])
 
 
 def _index(entries: tuple[ConntrackEntry, ...]) -> dict[Key, ConntrackEntry]:

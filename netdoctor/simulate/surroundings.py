@@ -104,6 +104,17 @@ class Here:
                 return not transparent
         return sockets.matching(self.netns, packet, transparent=transparent, wildcard=wildcard)
 
+    def transforms(self) -> Answer:
+        """Whether any IPsec policy is there (xfrm_lookup): none where the snapshot read that there is none."""
+        if self.netns.snapshot.xfrm_policy or not self.netns.was_read("xfrm_policy"):
+            return Unknown("whether IPsec transforms packets here")
+        return False
+
+    def connections(self) -> int | None:
+        """How many connections are tracked here (nf_conntrack_count): the snapshot's, and those of this walk."""
+        met = self.run.conntracks.get(self.netns.name)
+        return len(self.netns.snapshot.conntrack) + (0 if met is None else len(met.connections())) + 1
+
     def ipset(self, name: str) -> IpSet | None:
         """The set of this name in this namespace."""
         return self.netns.ipsets.get(name)

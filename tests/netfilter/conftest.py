@@ -51,6 +51,15 @@ class Around:
     def local_socket(self, packet, *, transparent, wildcard):
         return self.sockets
 
+    def route_device(self, packet, *, of_source, by, use_mark):
+        return Unknown("route")
+
+    def transforms(self):
+        return False
+
+    def connections(self):
+        return 1
+
     def ipset(self, name):
         return self.sets.get(name)
 

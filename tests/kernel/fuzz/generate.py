@@ -75,7 +75,7 @@ def _calls(made: Plan, count: int) -> list[Call]:
         family = rng.choice(made.families)
         here = rng.choices(places, weights)[0]
         fitting = [one for one in targets if (":" in one[0]) == (family == 6)]
-        kind = rng.choices(("server", "vip", "internet", "echo", "closed", "nobody", "own"), (46, 18, 6, 22, 3, 3, 3))[
+        kind = rng.choices(("server", "vip", "internet", "echo", "closed", "nobody", "own"), (54, 14, 4, 22, 2, 2, 2))[
             0
         ]
         proto = rng.choice(("tcp", "udp"))
@@ -109,7 +109,7 @@ def _calls(made: Plan, count: int) -> list[Call]:
             mark=rng.choice(rules.MARKS) if rng.random() < 0.1 and seen else 0,
             uid=rng.choice((1000, 1500)) if rng.random() < 0.12 and proto != "icmp" and seen else None,
             tos=rng.choice((0x10, 0x28, 0x02 if proto != "tcp" else 0x48)) if rng.random() < 0.12 else 0,
-            ttl=rng.choice((1, 2, 3, 200)) if rng.random() < 0.08 else None,
+            ttl=rng.choice((1, 2, 3, 200)) if rng.random() < 0.06 else None,
             df=rng.choice((True, False)) if rng.random() < 0.1 else None,
             payload=8 if proto == "tcp" else payload,
         ))  # fmt: skip
@@ -119,7 +119,7 @@ def _calls(made: Plan, count: int) -> list[Call]:
 def _rulesets(made: Plan, seen: list[rules.Sample], backends: dict[str, tuple[str, int]]) -> list[Step]:
     rng = made.rng
     steps: list[Step] = []
-    filtering = ["node"] + [name for name in made.spaces if name[0] in "pqcs" and rng.random() < 0.12]
+    filtering = ["node"] + [name for name in made.spaces if name[0] in "pqcs" and rng.random() < 0.08]
     for netns in filtering:
         space = made.spaces[netns]
         made_sets, kinds = rules.sets(rng, space, seen) if rng.random() < 0.5 else (None, {})
@@ -132,7 +132,7 @@ def _rulesets(made: Plan, seen: list[rules.Sample], backends: dict[str, tuple[st
                 steps.append(native.Native(rng, space, seen, six=made.six).step())
                 continue
             for family in made.families:
-                tables = [table for table in TABLES if rng.random() < {"nat": 0.8, "filter": 0.8}.get(table, 0.35)]
+                tables = [table for table in TABLES if rng.random() < {"nat": 0.95, "filter": 0.8}.get(table, 0.35)]
                 if netns != "node":
                     tables = [table for table in tables if table in {"filter", "nat"}]
                 if tables:

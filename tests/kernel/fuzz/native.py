@@ -62,7 +62,7 @@ class Native:
         for hook in rng.sample(HOOKS, rng.choice((1, 2, 2, 3))):
             self.hook = hook
             kind = "route" if hook == "output" and rng.random() < 0.3 else "filter"
-            policy = "drop" if rng.random() < 0.06 else "accept"
+            policy = "drop" if rng.random() < 0.04 else "accept"
             rules = [self._rule("filter", calls) for _ in range(rng.choice((1, 2, 3, 4)))]
             if policy == "drop":
                 rules[:0] = [
@@ -138,13 +138,13 @@ class Native:
     def _verdict(self, one: Sample, calls: Sequence[str]) -> str:
         rng = self.rng
         choices: dict[str, float] = {
-            "accept": 5, "drop": 1.6, "return": 1, "continue": 1, "": 2, 'log prefix "n: "': 1,
+            "accept": 5, "drop": 0.8, "return": 1, "continue": 1, "": 2, 'log prefix "n: "': 1,
             f"meta mark set {rng.choice((1, 2, 0x10))}": 2, "ct mark set meta mark": 0.7, "meta mark set ct mark": 0.7,
             "meta mark set meta mark | 0x10": 0.5, f"ct mark set {rng.choice((1, 0x10))}": 0.7,
         }  # fmt: skip
         if self.hook in {"input", "forward", "output"}:
             kinds = ("", " with icmpx admin-prohibited", " with icmpx no-route") if self.family == "inet" else ("",)
-            choices[f"reject{rng.choice(kinds)}"] = 1.3
+            choices[f"reject{rng.choice(kinds)}"] = 0.7
             if one.proto == "tcp":
                 choices["meta l4proto tcp reject with tcp reset"] = 0.7
         if calls:

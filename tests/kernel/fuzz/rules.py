@@ -112,7 +112,7 @@ class Ruleset:
         called: dict[str, set[str]] = {chain: set() for chain in chains}
         for hook in HOOKS[table]:
             count = rng.choice((0, 0, 1, 1, 2, 3))
-            if table == "filter" and rng.random() < 0.12:
+            if table == "filter" and rng.random() < 0.07:
                 policies[hook] = "DROP"
                 rules += self._usual(hook)
                 count += 2
@@ -288,12 +288,12 @@ class Ruleset:
             "SET": 1 if self.sets else 0, "AUDIT": 0.5, "TEE": 0.3,
         }  # fmt: skip
         own: dict[str, float] = {
-            "raw": {"DROP": 1.2, "NOTRACK": 2, "CT": 2, "TRACE": 1},
-            "mangle": {"DROP": 1.2, "DSCP": 1, "TOS": 1, "TTL": 1, "ECN": 0.5, "CLASSIFY": 0.5, "TCPMSS": 1,
+            "raw": {"DROP": 0.6, "NOTRACK": 2, "CT": 2, "TRACE": 1},
+            "mangle": {"DROP": 0.7, "DSCP": 1, "TOS": 1, "TTL": 1, "ECN": 0.5, "CLASSIFY": 0.5, "TCPMSS": 1,
                        "CHECKSUM": 0.5, "MARK": 3},
             "nat": {"NAT": 6, "ACCEPT": 2},
-            "filter": {"DROP": 5, "REJECT": 4},
-            "security": {"DROP": 2},
+            "filter": {"DROP": 2.2, "REJECT": 2},
+            "security": {"DROP": 1},
         }[table]  # fmt: skip
         choices = {**wide, **own}
         if table in {"nat", "raw"}:

@@ -202,9 +202,9 @@ def _outside(made: Plan) -> None:
             made.assign(host, "eth0", address("lan", number, family), 24 if family == V4 else 64)
     for family in made.families:
         made.assign("gw", "lo", INTERNET[family][0], 32 if family == V4 else 128)
-        if not lan and made.chance(0.7):
+        if not lan and made.chance(0.9):
             made.route("gw", f"default via {address('lan', 10, family)}")
-        elif made.chance(0.7):
+        elif made.chance(0.9):
             for network in ("br0", "br1", "routed"):
                 _back(made, "gw", network, address("lan", 10, family), family)
     _default("node", {family: address("lan", 1, family) for family in made.families}, made)
@@ -279,7 +279,7 @@ def _second_uplink(made: Plan) -> None:
         made.assign("node", "eth1", address("wan2", 10, family), length)
         made.assign("gw2", "eth0", address("wan2", 1, family), length)
         made.assign("gw2", "lo", INTERNET[family][1], 32 if family == V4 else 128)
-        if made.chance(0.85):
+        if made.chance(0.95):
             made.route("gw2", f"default via {address('wan2', 10, family)}")
         if made.chance(0.5):
             made.route("node", f"{INTERNET[family][1]} via {address('wan2', 1, family)}")
@@ -313,9 +313,9 @@ def _settings(made: Plan) -> None:
     """The sysctls that matter, mostly as a container host has them."""
     node = made.space("node")
     devices = [dev for dev in node.devices if dev != "lo"]
-    if made.chance(0.96):
+    if made.chance(0.97):
         made.set("node", "ipv4/ip_forward=1")
-    if made.six and made.chance(0.9):
+    if made.six and made.chance(0.96):
         made.set("node", "ipv6/conf/all/forwarding=1")
     made.set("node", f"bridge/bridge-nf-call-iptables={made.rng.choice((0, 1))}")
     made.set("node", f"bridge/bridge-nf-call-ip6tables={made.rng.choice((0, 1))}")
@@ -329,7 +329,7 @@ def _settings(made: Plan) -> None:
     }  # fmt: skip
     for name, values in rare.items():
         for dev in devices:
-            if (made.six or not name.startswith("ipv6")) and made.chance(0.05):
+            if (made.six or not name.startswith("ipv6")) and made.chance(0.03):
                 made.set("node", f"{name.format(dev)}={made.rng.choice(values)}")
     whole = {
         "ipv4/icmp_echo_ignore_all": (1,), "ipv4/ip_default_ttl": (3, 2, 128), "ipv4/fwmark_reflect": (1,),

@@ -31,5 +31,9 @@ class Connlimit(Match):
     __slots__ = ()
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
-        """Say whether the packet matches."""
-        return Unknown(f"match connlimit {self}".rstrip())
+        """Say whether the packet matches: no address has more connections than are tracked in all."""
+        limit = self.option("--connlimit-upto") or self.option("--connlimit-above")
+        most = around.connections()
+        if limit is None or most is None or most > int(limit.value):
+            return Unknown(f"match connlimit {self}".rstrip())
+        return (limit.name == "--connlimit-upto") is not limit.negated

@@ -36,5 +36,8 @@ class Policy(Match):
     __slots__ = ()
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
-        """Say whether the packet matches."""
-        return Unknown(f"match policy {self}".rstrip())
+        """Say whether the packet matches; without any policy no packet is transformed (match_policy_in)."""
+        if around.transforms() is not False:
+            return Unknown(f"match policy {self}".rstrip())
+        wanted = self.option("--pol")
+        return wanted is not None and wanted.value == "none"

@@ -48,7 +48,8 @@ class Set(Match):
         found = around.ipset(self.set_name)
         if found is None:
             return Unknown(f"match set: ipset {self.set_name} is not in the snapshot")
-        if self.counted or self.option("--return-nomatch"):
-            return Unknown(f"match set {self.set_name} {self.counted or '--return-nomatch'}")
-        answer = found.contains(packet, self.sides, around)
+        if self.counted:
+            return Unknown(f"match set {self.set_name} {self.counted}")
+        exceptions = self.option("--return-nomatch") is not None
+        answer = found.contains(packet, self.sides, around, exceptions=exceptions)
         return negate(answer) if self.negated else answer

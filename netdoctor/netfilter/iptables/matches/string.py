@@ -1,13 +1,16 @@
-"""`-m string`: text anywhere in the packet; decided on the payload that the flow names, headers aside.
+"""`-m string`: text anywhere in the packet, its headers included, as far as its bytes are known.
 
-Kernel: net/netfilter/xt_string.c:string_mt
+Kernel: net/netfilter/xt_string.c:string_mt, net/core/skbuff.c:skb_find_text
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from netdoctor.netfilter import wire
 from netdoctor.netfilter.iptables.extension import Match
+from netdoctor.netfilter.iptables.values import number
 from netdoctor.netfilter.ternary import Unknown
 
 if TYPE_CHECKING:
@@ -22,18 +25,29 @@ class String(Match):
     name = "string"
     options = {"--algo": 1, "--from": 1, "--to": 1, "--string": 1, "--hex-string": 1, "--icase": 0}
 
-    __slots__ = ("negated", "pattern")
+    __slots__ = ("first", "fold", "last", "negated", "pattern")
 
     def compile(self) -> None:
         """Parse the options once."""
-        option = self.option("--string")
+        text, coded = self.option("--string"), self.option("--hex-string")
         self.negated = any(one.negated for one in self.written)
-        self.pattern = option.value.encode() if option else None
+        self.pattern = text.value.encode() if text is not None else _decoded(coded.value if coded is not None else "")
+        self.fold = self.option("--icase") is not None
+        first, last = self.option("--from"), self.option("--to")
+        self.first = number(first.value) if first is not None else 0
+        self.last = number(last.value) if last is not None else 0xFFFF
+        if not self.pattern:
+            raise ValueError("no text to look for")
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
-        """Say whether the packet matches."""
-        if self.pattern is None or self.option("--from") or self.option("--to"):
-            return Unknown("match string")
-        icase = self.option("--icase") is not None
-        data, wanted = (packet.payload.lower(), self.pattern.lower()) if icase else (packet.payload, self.pattern)
-        return (wanted in data) is not self.negated
+        """Say whether the packet matches: `--from` and `--to` are where the text may begin."""
+        found = wire.of(packet).find(self.pattern, self.first, self.last, fold=self.fold)
+        if found is None:
+            return Unknown("match string: bytes that are not known")
+        return found is not self.negated
+
+
+def _decoded(text: str) -> bytes:
+    """`GET|0d 0a|`: what stands between bars is hexadecimal."""
+    parts = re.split(r"\|([0-9A-Fa-f ]*)\|", text)
+    return b"".join(bytes.fromhex(part) if at % 2 else part.encode() for at, part in enumerate(parts))
