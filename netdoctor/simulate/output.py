@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 def output(run: Run, netns: Netns, route: Route, frame: Frame) -> Onward:
     """Take a routed packet through POSTROUTING and to its neighbour (ip_output, ip6_output)."""
     packet = frame.packet
-    packet.out_dev = route.dev
-    packet.in_dev = None
+    packet.out_dev = route.dev  # a forwarded packet keeps the device that it came in by (ip_output, indev)
     fate = pass_hook(At(run, netns, "POSTROUTING", packet, route))
     if fate is not None:
         return fate
+    packet.in_dev = None
     frame.netns = frame.sender = netns
     frame.dev = route.dev
     frame.prerouted = False
