@@ -17,7 +17,7 @@ from netdoctor.simulate.run import Fate, Onward, Run
 from netdoctor.topology import wire
 
 if TYPE_CHECKING:
-    from netdoctor.model.snapshot import Link
+    from netdoctor.model.snapshot import FdbEntry, Link
     from netdoctor.simulate.frame import Frame
     from netdoctor.topology.namespace import Netns
 
@@ -58,15 +58,39 @@ def handle_frame(run: Run, netns: Netns, port: Link, frame: Frame) -> Onward:
     bridge = netns.bridge_of(port)
     assert bridge is not None
     packet.in_dev, packet.out_dev = bridge.name, None
-    if not wire.forwards(port):
-        state = "disabled" if port.port is None else port.port.state
-        return _drop(run, netns, bridge, port, frame, f"port {port.name} of {bridge.name} is {state}")
-    if frame.tags or (bridge.bridge is not None and bridge.bridge.vlan_filtering):
-        wrong = _vlan_in(run, netns, bridge, port, frame)
-        if wrong is not None:
-            return wrong
+    if not wire.forwards(port) and not _learns(port):
+        return _drop(run, netns, bridge, port, frame, _state_text(bridge, port))
+    if wire.filters(bridge) and not netns.was_read("port_vlans"):
+        detail = f"{bridge.name} filters VLANs, and they are not in the snapshot"
+        run.step("bridge", netns, packet, action="unknown", note=detail)
+        cause = run.cause("unmodelled", netns, interface=bridge.name, detail=detail)
+        return Fate("unknown", netns, bridge.name, packet, cause)
     if not frame.tags and asks_netfilter(run, netns, bridge, packet.family):
         return _pre_routing(run, netns, bridge, port, frame)
+    return partial(_finish, run, netns, bridge, port, frame)
+
+
+def _learns(port: Link) -> bool:
+    """A port that only learns asks the rules too, and drops the frame afterwards (br_handle_frame)."""
+    return port.port is not None and port.port.state == "learning"
+
+
+def _state_text(bridge: Link, port: Link) -> str:
+    return f"port {port.name} of {bridge.name} is {'disabled' if port.port is None else port.port.state}"
+
+
+def _finish(run: Run, netns: Netns, bridge: Link, port: Link, frame: Frame) -> Onward:
+    """Whether the port takes the frame: its VLANs, its lock, its state (br_handle_frame_finish)."""
+    inside = wire.vlan_in(netns, bridge, port, frame.tags)
+    if inside is None:
+        said = wire.tag_text(frame.tags[-1]) if frame.tags else "untagged frames"
+        return _drop(run, netns, bridge, port, frame, f"port {port.name} of {bridge.name} takes no {said}")
+    if not wire.admits(netns, bridge, port, frame.packet.src_mac, inside):
+        why = f"port {port.name} of {bridge.name} is locked, and the FDB does not have {frame.packet.src_mac} behind it"
+        return _drop(run, netns, bridge, port, frame, why)
+    if not wire.forwards(port):
+        return _drop(run, netns, bridge, port, frame, _state_text(bridge, port))
+    frame.tags = inside
     return partial(_decide, run, netns, bridge, port, frame)
 
 
@@ -81,7 +105,7 @@ def _pre_routing(run: Run, netns: Netns, bridge: Link, port: Link, frame: Frame)
     if fate is not None:
         return fate
     if packet.dst == before:
-        return partial(_decide, run, netns, bridge, port, frame)
+        return partial(_finish, run, netns, bridge, port, frame)
     route = routing.arrive(run, netns, packet, bridge.name)
     if isinstance(route, Fate):
         # Forwarding off is no way out: the route that ip_route_input gives then is ip_error, not one by the bridge.
@@ -92,13 +116,13 @@ def _pre_routing(run: Run, netns: Netns, bridge: Link, port: Link, frame: Frame)
         wrong = neighbour.resolve(run, netns, bridge, frame, family, hop)
         if wrong is not None:
             return wrong
-        return partial(_decide, run, netns, bridge, port, frame)
+        return partial(_finish, run, netns, bridge, port, frame)
     packet.dst_mac = bridge.mac
     packet.pkttype = "host"
-    return partial(_decide, run, netns, bridge, port, frame)
+    return partial(_finish, run, netns, bridge, port, frame)
 
 
-def _decide(run: Run, netns: Netns, bridge: Link, port: Link | None, frame: Frame) -> Onward:
+def _decide(run: Run, netns: Netns, bridge: Link, port: Link, frame: Frame) -> Onward:
     """Up to the bridge itself, or out of another port (br_handle_frame_finish)."""
     packet = frame.packet
     mac = packet.dst_mac
@@ -107,29 +131,37 @@ def _decide(run: Run, netns: Netns, bridge: Link, port: Link | None, frame: Fram
         return partial(_pass_up, run, netns, bridge, frame)
     if mac is not None and _is_own(netns, bridge, mac):
         return partial(_pass_up, run, netns, bridge, frame)
-    egress = _egress(netns, bridge, mac)
+    return _out(run, netns, bridge, port, frame)
+
+
+def _out(run: Run, netns: Netns, bridge: Link, port: Link | None, frame: Frame) -> Onward:
+    """Out of the port behind which the MAC lives, if that may be (br_forward)."""
+    egress = _egress(netns, bridge, frame)
     if isinstance(egress, str):
         return _drop(run, netns, bridge, port, frame, egress, kind="neighbour")
     wrong = _may_not_cross(bridge, port, egress)
     if wrong is not None:
         return _drop(run, netns, bridge, port, frame, wrong)
+    outside = wire.vlan_out(netns, bridge, egress, frame.tags)
+    if outside is None:
+        why = f"port {egress.name} of {bridge.name} is not in {wire.tag_text(frame.tags[-1])}"
+        return _drop(run, netns, bridge, port, frame, why)
+    frame.tags = outside
     return partial(_forward, run, netns, bridge, port, egress, frame)
 
 
 def _pass_up(run: Run, netns: Netns, bridge: Link, frame: Frame) -> Onward:
     """The bridge itself takes the frame (br_pass_frame_up)."""
-    from netdoctor.simulate import receive
-
     packet = frame.packet
+    outside = wire.vlan_out(netns, bridge, None, frame.tags)
+    if outside is None:
+        why = f"{bridge.name} itself is not in {wire.tag_text(frame.tags[-1])}"
+        return _drop(run, netns, bridge, None, frame, why)
+    frame.tags = outside
     if packet.pkttype not in ("broadcast", "multicast"):
         packet.pkttype = "host"
     packet.in_dev, packet.out_dev = bridge.name, None
-    if frame.tags:
-        return partial(device.receive, run, netns, bridge, frame)
-    for child in wire.children(netns, bridge):
-        if child.link.kind in wire.MACVLAN_KINDS and child.link.mac == packet.dst_mac:
-            return partial(device.receive, run, netns, bridge, frame)
-    return partial(receive.receive_ip, run, netns, bridge, frame)
+    return partial(device.take, run, netns, bridge, frame)
 
 
 def _forward(run: Run, netns: Netns, bridge: Link, port: Link | None, egress: Link, frame: Frame) -> Onward:
@@ -170,13 +202,12 @@ def _decide_own(run: Run, netns: Netns, bridge: Link, frame: Frame) -> Onward:
         return Fate(
             "unknown", netns, bridge.name, packet, run.cause("unmodelled", netns, interface=bridge.name, detail=detail)
         )
-    egress = _egress(netns, bridge, packet.dst_mac)
-    if isinstance(egress, str):
-        return _drop(run, netns, bridge, None, frame, egress, kind="neighbour")
-    wrong = _may_not_cross(bridge, None, egress)
-    if wrong is not None:
-        return _drop(run, netns, bridge, None, frame, wrong)
-    return partial(_forward, run, netns, bridge, None, egress, frame)
+    inside = wire.vlan_in(netns, bridge, None, frame.tags)
+    if inside is None:
+        said = wire.tag_text(frame.tags[-1]) if frame.tags else "untagged frames"
+        return _drop(run, netns, bridge, None, frame, f"{bridge.name} itself sends no {said}")
+    frame.tags = inside
+    return _out(run, netns, bridge, None, frame)
 
 
 def _is_own(netns: Netns, bridge: Link, mac: str) -> bool:
@@ -184,14 +215,25 @@ def _is_own(netns: Netns, bridge: Link, mac: str) -> bool:
     return mac == bridge.mac or any(port.mac == mac for port in netns.bridge_ports(bridge.name))
 
 
-def _static(netns: Netns, bridge: Link) -> dict[str, str]:
-    """FDB entries that a person made: MAC -> port."""
+def _moves(netns: Netns, bridge: Link, static: FdbEntry, frame: Frame) -> bool:
+    """Whether an entry that a person made follows its station to the port where that one speaks (br_fdb_update)."""
+    if "sticky" in static.flags:
+        return False
+    for port in netns.bridge_ports(bridge.name):
+        tags = wire.vlan_out(netns, bridge, port, frame.tags)
+        if port.name != static.dev and tags is not None and wire.behind(netns, port, tags).with_mac(static.mac):
+            return port.port is None or port.port.learning
+    return False
+
+
+def _static(netns: Netns, bridge: Link) -> dict[tuple[str, int | None], FdbEntry]:
+    """FDB entries that a person made: (MAC, VLAN) -> entry."""
     key = f"static {bridge.name}"
-    found: dict[str, str] | None = netns.cache.get(key)
+    found: dict[tuple[str, int | None], FdbEntry] | None = netns.cache.get(key)
     if found is None:
         ports = {port.name for port in netns.bridge_ports(bridge.name)}
         found = {
-            entry.mac: entry.dev
+            (entry.mac, entry.vlan): entry
             for entry in netns.snapshot.fdb
             if entry.dev in ports
             and entry.master == bridge.name
@@ -202,16 +244,20 @@ def _static(netns: Netns, bridge: Link) -> dict[str, str]:
     return found
 
 
-def _egress(netns: Netns, bridge: Link, mac: str | None) -> Link | str:
-    """The port behind which a MAC lives (br_fdb_find_rcu); a text says why there is none."""
+def _egress(netns: Netns, bridge: Link, frame: Frame) -> Link | str:
+    """The port behind which a frame's MAC lives (br_fdb_find_rcu); a text says why there is none."""
+    mac, vid = frame.packet.dst_mac, wire.vid_of(bridge, frame.tags)
     if mac is None:
         return "a frame without an address"
-    static = _static(netns, bridge).get(mac)
-    if static is not None:
-        return netns.links[static]
+    static = _static(netns, bridge).get((mac, vid))
+    if static is not None and not _moves(netns, bridge, static, frame):
+        return netns.links[static.dev]
     outside: list[Link] = []
     for port in netns.bridge_ports(bridge.name):
-        behind = wire.behind(netns, port)
+        tags = wire.vlan_out(netns, bridge, port, frame.tags)
+        if tags is None:
+            continue
+        behind = wire.behind(netns, port, tags)
         if mac != frames.OUTSIDE and behind.with_mac(mac):
             if not wire.finds(netns, port, mac):
                 return f"port {port.name} learns nothing and gets no flooded frames"
@@ -220,14 +266,15 @@ def _egress(netns: Netns, bridge: Link, mac: str | None) -> Link | str:
             outside.append(port)
     if mac != frames.OUTSIDE:
         for entry in netns.snapshot.fdb:
-            if entry.mac == mac and entry.master == bridge.name and entry.dev in {port.name for port in outside}:
+            if (entry.mac, entry.vlan) == (mac, vid) and entry.dev in {port.name for port in outside}:
                 return netns.links[entry.dev]
     if outside:
         return outside[0]
     for port in netns.bridge_ports(bridge.name):
         if not wire.forwards(port) and port.port is not None:
             return f"no port that forwards leads to {mac}; port {port.name} is {port.port.state}"
-    return f"no station on {bridge.name} has the address {mac}"
+    where = f" in {wire.tag_text(frame.tags[-1])}" if vid is not None else ""
+    return f"no station on {bridge.name} has the address {mac}{where}"
 
 
 def _may_not_cross(bridge: Link, port: Link | None, egress: Link) -> str | None:
@@ -254,30 +301,3 @@ def _drop(
     interface = bridge.name if port is None else port.name
     cause = run.cause(kind, netns, interface=interface, detail=why)  # type: ignore[arg-type]
     return Fate("dropped", netns, bridge.name, packet, cause)
-
-
-def _vlan_in(run: Run, netns: Netns, bridge: Link, port: Link, frame: Frame) -> Fate | None:
-    """VLAN filtering (br_allowed_ingress): only the plain case is known, one VLAN that every port has as its own."""
-    if bridge.bridge is None or not bridge.bridge.vlan_filtering:
-        return None
-    own = {entry.vid for entry in netns.snapshot.port_vlans if entry.dev == port.name and "PVID" in entry.flags}
-    if len(own) == 1 and not frame.tags and _one_vlan(netns, bridge, next(iter(own))):
-        return None
-    if not own and not frame.tags and netns.was_read("port_vlans"):
-        return _drop(
-            run, netns, bridge, port, frame, f"port {port.name} of {bridge.name} has no VLAN for untagged frames"
-        )
-    detail = f"{bridge.name} filters VLANs, which is not modelled"
-    run.step("bridge", netns, frame.packet, action="unknown", note=detail)
-    cause = run.cause("unmodelled", netns, interface=bridge.name, detail=detail)
-    return Fate("unknown", netns, bridge.name, frame.packet, cause)
-
-
-def _one_vlan(netns: Netns, bridge: Link, vid: int) -> bool:
-    names = {bridge.name, *(port.name for port in netns.bridge_ports(bridge.name))}
-    plain = {
-        entry.dev
-        for entry in netns.snapshot.port_vlans
-        if entry.vid == vid and {"PVID", "Egress Untagged"} <= set(entry.flags)
-    }
-    return names <= plain

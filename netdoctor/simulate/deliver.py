@@ -28,6 +28,11 @@ def deliver(run: Run, netns: Netns, dev: str, packet: Packet) -> Onward:
     fate = pass_hook(At(run, netns, "INPUT", packet))
     if fate is not None:
         return fate
+    return hand_over(run, netns, dev, packet)
+
+
+def hand_over(run: Run, netns: Netns, dev: str, packet: Packet) -> Fate:
+    """Give a packet that INPUT let through to its process (ip_local_deliver_finish)."""
     if run.phase != "request" or run.muted:
         return Fate("delivered", netns, dev, packet)
     if packet.proto in (ICMP, ICMPV6):

@@ -14,6 +14,7 @@ from netdoctor.topology import wire
 
 if TYPE_CHECKING:
     from netdoctor.model.snapshot import Link
+    from netdoctor.netfilter.packet import Packet
     from netdoctor.simulate.frame import Frame
     from netdoctor.topology.namespace import Netns
 
@@ -39,8 +40,8 @@ def transmit(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
         lower = netns.lower(link)
         if lower is None:
             return leave(run, netns, link, frame, "unread")
-        frame.tags = (*frame.tags, link.vlan.vid)
-        _cross(frame, netns, lower[0])
+        frame.tags = (*frame.tags, wire.tag(link))
+        cross(frame, netns, lower[0])
         return partial(transmit, run, *lower, frame)
     if link.kind in wire.MACVLAN_KINDS:
         return _macvlan(run, netns, link, frame)
@@ -63,11 +64,12 @@ def _veth(run: Run, netns: Netns, far: tuple[Netns, Link], frame: Frame) -> Onwa
         run.step("transmit", peer, packet, action="drop", note=detail)
         cause = run.cause("mtu", peer, interface=link.name, detail=detail)
         return Fate("too-big", peer, link.name, packet, cause)
-    _cross(frame, netns, peer)
+    cross(frame, netns, peer)
     return partial(receive, run, peer, link, frame)
 
 
-def _cross(frame: Frame, here: Netns, there: Netns) -> None:
+def cross(frame: Frame, here: Netns, there: Netns) -> None:
+    """Take off what a frame does not carry from device to device (skb_scrub_packet)."""
     frames.scrub(frame.packet, other_namespace=here is not there)
     frame.prerouted = False
 
@@ -83,68 +85,82 @@ def _loop(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
 
 def _macvlan(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
     """Siblings of a bridge-mode macvlan get it directly, the parent's host never (macvlan_queue_xmit)."""
+    from netdoctor.simulate import ipvlan
+
     lower = netns.lower(link)
     if lower is None:
         return leave(run, netns, link, frame, "unread")
-    if link.kind in ("ipvlan", "ipvtap") and (link.macvlan is None or link.macvlan.mode != "l2"):
-        detail = f"{link.name}: an ipvlan in layer-3 mode is not modelled"
-        run.step("transmit", netns, frame.packet, action="unknown", note=detail)
-        return Fate(
-            "unknown",
-            netns,
-            link.name,
-            frame.packet,
-            run.cause("unmodelled", netns, interface=link.name, detail=detail),
-        )
-    _cross(frame, netns, lower[0])
-    if link.macvlan is not None and link.macvlan.mode in ("bridge", "l2"):
-        for sibling in wire.children(*lower):
-            if sibling.link is not link and sibling.link.mac == frame.packet.dst_mac and sibling.link.is_up:
-                _cross(frame, lower[0], sibling.netns)
-                return partial(receive, run, sibling.netns, sibling.link, frame)
+    if wire.is_ipvlan(link):
+        return ipvlan.transmit(run, netns, link, lower, frame)
+    if wire.mode_of(link) == "source":
+        return unmodelled(run, netns, link, frame, "a macvlan that chooses by source")
+    cross(frame, netns, lower[0])
+    for sibling in wire.children(*lower) if wire.mode_of(link) == "bridge" else ():
+        takes = sibling.link.kind in wire.MACVLAN_KINDS and wire.mode_of(sibling.link) == "bridge"
+        if sibling.link is not link and sibling.link.is_up and takes and sibling.link.mac == frame.packet.dst_mac:
+            cross(frame, lower[0], sibling.netns)
+            return partial(receive, run, sibling.netns, sibling.link, frame)
     return partial(transmit, run, *lower, frame)
 
 
 def receive(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
-    """A frame arrives at a device: a bridge port, one with VLANs or macvlans on it, or one that speaks IP itself.
-
-    Kernel: net/core/dev.c:__netif_receive_skb_core
-    """
+    """A frame arrives at a device, which may be a bridge port (__netif_receive_skb_core)."""
     from netdoctor.simulate import bridge
-    from netdoctor.simulate import receive as reception
 
-    packet = frame.packet
     if netns.bridge_of(link) is not None:
         return partial(bridge.handle_frame, run, netns, link, frame)
-    above = wire.children(netns, link)
-    if frame.tags:
-        for child in above:
-            if child.link.vlan is not None and child.link.vlan.vid == frame.tags[-1] and child.link.is_up:
-                frame.tags = frame.tags[:-1]
-                if child.netns is not netns:
-                    _cross(frame, netns, child.netns)
-                return partial(receive, run, child.netns, child.link, frame)
-        detail = f"no VLAN {frame.tags[-1]} on {link.name}"
-        run.step("receive", netns, packet, action="drop", note=detail)
-        return Fate("dropped", netns, link.name, packet, run.cause("link", netns, interface=link.name, detail=detail))
-    for child in above:
-        if child.link.kind in wire.MACVLAN_KINDS and child.link.is_up and child.link.mac == packet.dst_mac:
-            if child.link.kind in ("ipvlan", "ipvtap"):
-                continue  # shares its parent's MAC: told apart by address, in tunnel-free layer 2 below
-            _cross(frame, netns, child.netns)
-            return partial(receive, run, child.netns, child.link, frame)
-    for child in above:
-        own = {value for value, _ in child.netns.interface_addresses(child.link, packet.family)}
-        if child.link.kind in ("ipvlan", "ipvtap") and packet.dst in own:
-            _cross(frame, netns, child.netns)
-            return partial(receive, run, child.netns, child.link, frame)
-    packet.in_dev, packet.out_dev = link.name, None
+    packet = frame.packet
     packet.pkttype = "host"
     if frames.is_group(packet.dst_mac):
         packet.pkttype = "broadcast" if packet.dst_mac == frames.BROADCAST else "multicast"
     elif packet.dst_mac is not None and link.mac is not None and packet.dst_mac != link.mac:
         packet.pkttype = "otherhost"
+    return partial(take, run, netns, link, frame)
+
+
+def take(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
+    """What is on a device takes the frame, a VLAN or a macvlan, or the device itself (__netif_receive_skb_core)."""
+    from netdoctor.simulate import receive as reception
+
+    packet = frame.packet
+    above = wire.children(netns, link)
+    if frame.tags:
+        return _untag(run, netns, link, above, frame)
+    for child in above:
+        if child.link.is_up and _is_for(child, packet):
+            cross(frame, netns, child.netns)
+            return partial(receive, run, child.netns, child.link, frame)
+    packet.in_dev, packet.out_dev = link.name, None
     return partial(reception.receive_ip, run, netns, link, frame)
+
+
+def _untag(run: Run, netns: Netns, link: Link, above: list[wire.Station], frame: Frame) -> Onward:
+    """A VLAN device takes what has its tag (vlan_do_receive)."""
+    for child in above:
+        if child.link.vlan is not None and wire.tag(child.link) == frame.tags[-1] and child.link.is_up:
+            frame.tags = frame.tags[:-1]
+            if child.netns is not netns:
+                cross(frame, netns, child.netns)
+            return partial(receive, run, child.netns, child.link, frame)
+    detail = f"no {wire.tag_text(frame.tags[-1])} on {link.name}"
+    run.step("receive", netns, frame.packet, action="drop", note=detail)
+    cause = run.cause("link", netns, interface=link.name, detail=detail)
+    return Fate("dropped", netns, link.name, frame.packet, cause)
+
+
+def _is_for(child: wire.Station, packet: Packet) -> bool:
+    """Whether a macvlan takes a frame by its MAC, an ipvlan by its address.
+
+    Kernel: drivers/net/macvlan.c:macvlan_handle_frame, ipvlan/ipvlan_core.c:ipvlan_handle_frame
+    """
+    from netdoctor.simulate import ipvlan
+
+    if child.link.kind not in wire.MACVLAN_KINDS:
+        return False
+    if wire.is_ipvlan(child.link):
+        return wire.mode_of(child.link) != "l3s" and ipvlan.has(child, packet)
+    mode = wire.mode_of(child.link)
+    return mode == "passthru" or (mode != "source" and child.link.mac == packet.dst_mac)
 
 
 def _no_carrier(run: Run, netns: Netns, link: Link, frame: Frame) -> Fate:
@@ -160,17 +176,9 @@ def leave(run: Run, netns: Netns, link: Link, frame: Frame, how: str) -> Fate:
     towards = f" towards {frame.next_hop}" if frame.next_hop else ""
     packet.out_dev = frame.dev
     if how == "unmodelled":
-        detail = f"{link.name}: a device of kind {link.kind} is not modelled"
-        run.step("transmit", netns, packet, action="unknown", note=detail)
-        return Fate(
-            "unknown", netns, frame.dev, packet, run.cause("unmodelled", netns, interface=link.name, detail=detail)
-        )
+        return unmodelled(run, netns, link, frame, f"a device of kind {link.kind}")
     if how == "tunnel":
-        detail = f"{link.name}: a {link.kind} tunnel is not modelled"
-        run.step("transmit", netns, packet, action="unknown", note=detail)
-        return Fate(
-            "unknown", netns, frame.dev, packet, run.cause("unmodelled", netns, interface=link.name, detail=detail)
-        )
+        return unmodelled(run, netns, link, frame, f"a {link.kind} tunnel")
     home = is_uplink(netns, link)
     note = f"leaves by {link.name}{towards}"
     if not home:
@@ -186,6 +194,14 @@ def leave(run: Run, netns: Netns, link: Link, frame: Frame, how: str) -> Fate:
         exit=(netns, link),
         sender=frame.sender,
     )
+
+
+def unmodelled(run: Run, netns: Netns, link: Link, frame: Frame, what: str) -> Fate:
+    """End the way where nobody knows what a device does."""
+    detail = f"{link.name}: {what} is not modelled"
+    run.step("transmit", netns, frame.packet, action="unknown", note=detail)
+    cause = run.cause("unmodelled", netns, interface=link.name, detail=detail)
+    return Fate("unknown", netns, frame.dev, frame.packet, cause)
 
 
 def is_uplink(netns: Netns, link: Link) -> bool:

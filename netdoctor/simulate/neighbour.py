@@ -61,12 +61,12 @@ def resolve(run: Run, netns: Netns, link: Link, frame: Frame, family: Family, ho
 def _ask(run: Run, netns: Netns, link: Link, frame: Frame, family: Family, hop: int) -> Fate | None:
     """Ask the wire (neigh_probe). Several stations with different MACs: nobody knows whose answer comes first."""
     packet = frame.packet
-    heard = wire.reach(netns, link)
+    heard = wire.reach(netns, link, "broadcast" if family == 4 else "multicast")
     macs: dict[str, Station] = {}
     for station in heard.stations if _is_found_again(netns, link) else ():
         if station.link.mac is None or station.link is link:
             continue
-        if _answers(run, netns, link, station, packet, family, hop):
+        if _answers(run, netns, link, station, packet, family, hop) and _gets_back(netns, link, station):
             macs.setdefault(station.link.mac, station)
     if macs:
         names = list(macs)
@@ -90,6 +90,13 @@ def _hears_from(run: Run, netns: Netns, link: Link, way: wire.Exit, packet: Pack
 
     asker = _solicitor(netns, link, packet)
     return asker is not None and discover_outside(run, netns, link, way, asker, hop)
+
+
+def _gets_back(netns: Netns, link: Link, station: Station) -> bool:
+    """Whether what a station sends to one MAC reaches who asked: VLANs and locked ports may let one way through."""
+    return any(
+        one.link is link and one.netns is netns for one in wire.reach(station.netns, station.link, "unicast").stations
+    )
 
 
 def _is_found_again(netns: Netns, link: Link) -> bool:

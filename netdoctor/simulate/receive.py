@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.packet import format_address
-from netdoctor.simulate import routing
+from netdoctor.simulate import ipvlan, routing
 from netdoctor.simulate.hooks import At, pass_hook
 from netdoctor.simulate.run import Fate, Onward, Run
 from netdoctor.topology.addresses import is_loopback, is_multicast
@@ -64,6 +64,9 @@ def route_in(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
     run.visited.add(state)
     if frame.looped is not None:
         return partial(deliver.deliver, run, netns, link.name, packet)
+    taken = ipvlan.deliver_l3s(run, netns, link, packet)
+    if taken is not None:
+        return taken
     route = routing.arrive(run, netns, packet, link.name)
     if isinstance(route, Fate):
         return route

@@ -88,6 +88,8 @@ class Layers:
         ]
 
     def _ask(self, place: str, calls: list[Call]) -> list[dict[str, object]]:
+        for host in self.lab.topology.hosts:  # who was asked before has learnt who asks
+            self.sh(host.name, "ip neigh flush all; ip -all netns exec ip neigh flush all")
         flows = [
             {"proto": call.proto, "dst": call.address, "dport": call.port, "timeout": PATIENCE}
             | ({} if call.port else {"sport": number + 1})

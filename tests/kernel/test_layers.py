@@ -42,7 +42,7 @@ at c ip address add 10.0.0.4/24 dev eth0; at c ip address add fd00::4/64 dev eth
 
 
 @pytest.mark.parametrize(
-    ("mode", "hairpin"), [("bridge", "off"), ("bridge", "on"), ("private", "off"), ("vepa", "off"), ("vepa", "on")]
+    ("mode", "hairpin"), [(mode, hairpin) for mode in ("bridge", "private", "vepa") for hairpin in ("off", "on")]
 )
 def test_macvlans_reach_each_other_and_the_wire_as_their_mode_says(
     build: Callable[..., Lab], mode: str, hairpin: str
@@ -50,3 +50,49 @@ def test_macvlans_reach_each_other_and_the_wire_as_their_mode_says(
     script = MACVLANS.replace("MODE", mode) + f"at wire bridge link set dev far0 hairpin {hairpin}\n"
     bench = Layers(build, {"node": script}, servers=PLACES)
     assert bench.disagreements(everyone(PLACES)) == []
+
+
+BRIDGED = {
+    "node": ["10.0.0.1", "fd00::1"],
+    **{f"node/{name}": [f"10.0.0.{number}", f"fd00::{number}"] for number, name in enumerate("abc", 2)},
+}
+BRIDGE = """
+ns a; ns b; ns c
+ip link add br0 address 02:00:00:00:00:01 type bridge; ip link set br0 up
+ip address add 10.0.0.1/24 dev br0; ip address add fd00::1/64 dev br0 nodad
+number=2
+for name in a b c; do
+  pair $name eth0 02:00:00:00:00:0$number veth-$name; ip link set veth-$name master br0
+  at $name ip address add 10.0.0.$number/24 dev eth0; at $name ip address add fd00::$number/64 dev eth0 nodad
+  number=$((number + 1))
+done
+sysctl -qw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0
+"""
+FLAGS = {
+    "two isolated ports": "bridge link set dev veth-a isolated on; bridge link set dev veth-b isolated on",
+    "one isolated port": "bridge link set dev veth-a isolated on",
+    "a locked port": "bridge link set dev veth-a locked on learning off; bridge fdb del 02:00:00:00:00:02 dev veth-a "
+    "master || true",
+    "a locked port whose station is known": "bridge link set dev veth-a locked on learning off; "
+    "bridge fdb replace 02:00:00:00:00:02 dev veth-a master static",
+    "a locked port and a station known elsewhere": "bridge link set dev veth-a locked on learning off; "
+    "bridge fdb replace 02:00:00:00:00:02 dev veth-b master static",
+    "a blocking port": "bridge link set dev veth-a state 4",
+    "a listening port": "bridge link set dev veth-a state 1",
+    "a learning port": "bridge link set dev veth-a state 2",
+    "a disabled port": "bridge link set dev veth-a state 0",
+    "a port without broadcasts": "bridge link set dev veth-a bcast_flood off",
+    "a port without multicasts": "bridge link set dev veth-a mcast_flood off",
+    "a port without broadcasts and multicasts": "bridge link set dev veth-a bcast_flood off mcast_flood off",
+    "a port that neither learns nor gets floods": "bridge link set dev veth-a learning off flood off; "
+    "bridge fdb del 02:00:00:00:00:02 dev veth-a master || true",
+    "a port that does not learn": "bridge link set dev veth-a learning off",
+    "a wrong static entry": "bridge fdb replace 02:00:00:00:00:02 dev veth-b master static",
+    "a wrong static entry that stays": "bridge fdb replace 02:00:00:00:00:02 dev veth-b master static sticky",
+}
+
+
+@pytest.mark.parametrize("what", FLAGS)
+def test_a_bridge_carries_what_the_flags_of_its_ports_let_it(build: Callable[..., Lab], what: str) -> None:
+    bench = Layers(build, {"node": BRIDGE + FLAGS[what] + "\n"}, servers=BRIDGED)
+    assert bench.disagreements(everyone(BRIDGED)) == []
