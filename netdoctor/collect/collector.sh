@@ -130,6 +130,7 @@ rulesets() {
         fi
     fi
     if loaded ip_set; then save ipset-save.txt ipset save; fi
+    if within test -r /proc/net/ip_vs; then keep proc-net-ip_vs.txt /proc/net/ip_vs; fi
 }
 
 is_nft() { "$1" --version 2>/dev/null | grep -q nf_tables; }

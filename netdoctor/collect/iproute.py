@@ -98,7 +98,7 @@ def _link(item: Json, addressed: Json, names: dict[int, str], port: Json | None)
         bridge=_bridge(data) if kind == "bridge" else None,
         port=_port(found_port) if (found_port := slave or port) else None,
         vxlan=_vxlan(data) if kind == "vxlan" else None,
-        macvlan=Macvlan(data.get("mode", "bridge")) if kind in _MACVLANS else None,
+        macvlan=_macvlan(data) if kind in _MACVLANS else None,
         vlan=Vlan(data.get("id", 0), data.get("protocol", "802.1Q")) if kind == "vlan" else None,
         tunnel=_tunnel(data) if kind in _TUNNELS else None,
         vrf_table=_number(data.get("table")) if kind == "vrf" else None,
@@ -182,6 +182,14 @@ def _vxlan(data: Json) -> Vxlan:
     )
 
 
+def _macvlan(data: Json) -> Macvlan:
+    return Macvlan(
+        mode=data.get("mode", "bridge"),
+        flags=tuple(flag for flag in ("private", "vepa", "nopromisc", "nodst") if data.get(flag)),
+        macs=tuple(data.get("macaddr_data", ())),
+    )
+
+
 def _tunnel(data: Json) -> Tunnel:
     anything = {"any", "0.0.0.0", "::", None}  # noqa: S104  # what iproute2 prints for "not bound"
     return Tunnel(
@@ -192,6 +200,7 @@ def _tunnel(data: Json) -> Tunnel:
         tos=_number(data.get("tos")) or 0,
         pmtudisc=bool(data.get("pmtudisc", True)),
         key=data.get("okey"),
+        ikey=data.get("ikey"),
         external=bool(data.get("external")),
     )
 

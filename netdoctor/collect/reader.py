@@ -13,7 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from netdoctor.collect import conntrack, counters, iproute, nsid, sockets, sysctl
+from netdoctor.collect import conntrack, counters, iproute, ipvs, nsid, sockets, sysctl
 from netdoctor.model.errors import NetdoctorError
 from netdoctor.model.snapshot import (
     ConntrackEntry,
@@ -26,6 +26,7 @@ from netdoctor.model.snapshot import (
     RulesetText,
     Socket,
     Unread,
+    VirtualServer,
 )
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Reader:
             rulesets=self._rulesets(),
             nft=self._section("nft", self._nft, None) if self._has_nft() else None,
             ipsets=self._section("ipsets", lambda: self._run("ipset", "save"), None) if self._has_ipsets() else None,
+            ipvs=self._section("ipvs", self._ipvs, ()),
             xfrm_policy=self._section("xfrm_policy", self._xfrm, None),
             conntrack=self._section("conntrack", self._conntrack, ()) if self._tracks() else (),
             conntrack_stats=self._section("conntrack_stats", self._conntrack_stats, {}) if self._tracks() else {},
@@ -220,6 +222,13 @@ class Reader:
 
     def _has_ipsets(self) -> bool:
         return loaded("ip_set") and tool("ipset") is not None
+
+    def _ipvs(self) -> tuple[VirtualServer, ...]:
+        """Without the module the file is not there, and nothing is balanced."""
+        try:
+            return ipvs.parse(Path("/proc/net/ip_vs").read_text())
+        except FileNotFoundError:
+            return ()
 
     def _xfrm(self) -> str:
         return self._run("ip", "xfrm", "policy")

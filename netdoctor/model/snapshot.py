@@ -91,7 +91,8 @@ class Macvlan(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Mode of a macvlan, macvtap or ipvlan device."""
 
     mode: str  # bridge | private | vepa | passthru | source | l2 | l3 | l3s
-    flags: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()  # of an ipvlan: private, vepa
+    macs: tuple[str, ...] = ()  # whom a macvlan in source mode listens to
 
 
 class Vlan(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -110,8 +111,9 @@ class Tunnel(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     ttl: int = 0
     tos: int = 0
     pmtudisc: bool = True
-    key: str | None = None
+    key: str | None = None  # of what is sent, as four numbers
     external: bool = False
+    ikey: str | None = None  # of what is received
 
 
 class Link(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -303,6 +305,32 @@ class ConntrackEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     helper: str | None = None
 
 
+class RealServer(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One server behind a virtual one."""
+
+    family: str
+    address: str
+    port: int
+    forward: str = "masq"  # masq | route | tunnel | local | bypass
+    weight: int = 1
+    active: int | None = None  # connections; None: not known
+    inactive: int | None = None
+
+
+class VirtualServer(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One service of IPVS (`ipvsadm -Sn`, /proc/net/ip_vs): an address and port, or a packet mark."""
+
+    family: str
+    proto: str | None  # tcp | udp | sctp; None: by mark
+    address: str | None
+    port: int = 0  # 0: every port
+    mark: int = 0
+    scheduler: str = "rr"
+    persistent: int | None = None  # seconds
+    one_packet: bool = False
+    servers: tuple[RealServer, ...] = ()
+
+
 class RulesetText(msgspec.Struct, frozen=True, omit_defaults=True):
     """What `iptables-save -c` (or its twin) wrote, kept word for word."""
 
@@ -387,6 +415,7 @@ class Namespace(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     rulesets: tuple[RulesetText, ...] = ()
     nft: NftText | None = None
     ipsets: str | None = None  # `ipset save`
+    ipvs: tuple[VirtualServer, ...] = ()
     xfrm_policy: str | None = None  # `ip xfrm policy`
     conntrack: tuple[ConntrackEntry, ...] = ()
     conntrack_stats: dict[str, int] = {}  # summed over cpus: insert_failed, drop, early_drop, invalid, …

@@ -154,6 +154,7 @@ class Packet:
     gid: int | None = None
     realm: int = 0
     trace: bool = False
+    balanced: bool = False  # skb->ipvs_property: IPVS has handled it, and does not look at it again
 
     # connection tracking: None until conntrack has seen it (raw sees it so: `--ctstate INVALID` matches)
     ctstate: CtState | None = None

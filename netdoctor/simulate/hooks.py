@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.packet import family_name
-from netdoctor.simulate import nat, native, tables
+from netdoctor.simulate import ipvs, nat, native, tables
 from netdoctor.simulate.conntrack import Conntrack
 from netdoctor.simulate.order import Asked, in_order
 from netdoctor.simulate.surroundings import Here
@@ -79,6 +79,8 @@ def pass_hook(at: At, after: Callable[[At, str, Packet], Fate | None] | None = N
             fate = _conntrack(at, template)
         elif one.what == "nat":
             fate = nat.pass_nat(at)
+        elif one.what in ipvs.STEPS:
+            fate = ipvs.pass_ipvs(at, one.what)
         else:
             _confirm(at)
         if fate is None and after is not None:
@@ -94,7 +96,7 @@ def _asked(at: At) -> tuple[Asked, ...]:
     key = f"asked {family} {hook}"
     found: tuple[Asked, ...] | None = netns.cache.get(key)
     if found is None:
-        asked = list(OWN[hook])
+        asked = [*OWN[hook], *ipvs.asked(netns, hook)]
         asked += [
             Asked(PRIORITY[place.backend][name], name, place.label, place)
             for name in TABLES
@@ -133,7 +135,8 @@ def tracks(netns: Netns, family: Family) -> bool:
     if known is None:
         name = family_name(family)
         known = (
-            any(entry.family == name for entry in netns.snapshot.conntrack)
+            ipvs.tracks(netns)
+            or any(entry.family == name for entry in netns.snapshot.conntrack)
             or any(text.family == name and _TRACKING.search(text.text) for text in netns.snapshot.rulesets)
             or any(
                 _TRACKING_NATIVE.search(rule.text)

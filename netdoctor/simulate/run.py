@@ -94,6 +94,8 @@ class Run:
     steps: list[Step] = field(default_factory=list)
     assumed: dict[str, None] = field(default_factory=dict)  # in order
     conntracks: dict[str, Conntrack] = field(default_factory=dict)
+    vteps: dict[tuple[str, str, str], str] = field(default_factory=dict)  # netns, VXLAN device, MAC -> learned address
+    balanced: dict[str, Any] = field(default_factory=dict)  # netns -> the connections that IPVS has (ipvs.Table)
     learned: dict[tuple[str, str, int, int], str] = field(default_factory=dict)  # netns, device, neighbour -> MAC
     picked: dict[Any, int] = field(default_factory=dict)  # multipath choices: one flow keeps its way
     muted: int = 0  # > 0: ICMP errors and other side packets, whose steps are not the flow's

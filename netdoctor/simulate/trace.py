@@ -20,11 +20,11 @@ Verdict = Literal[
 
 CauseKind = Literal[
     "rule", "policy", "route", "rp_filter", "martian", "sysctl", "neighbour", "link", "bridge", "socket", "mtu",
-    "nat-bypassed", "conntrack", "hook-order", "unmodelled",
+    "nat-bypassed", "conntrack", "ipvs", "hook-order", "unmodelled",
 ]  # fmt: skip
 
 Stage = Literal[
-    "send", "receive", "bridge", "raw", "conntrack", "mangle", "nat", "filter", "security", "nft", "route",
+    "send", "receive", "bridge", "raw", "conntrack", "mangle", "nat", "filter", "security", "nft", "ipvs", "route",
     "neighbour", "encapsulate", "decapsulate", "transmit", "deliver",
 ]  # fmt: skip
 

@@ -10,6 +10,7 @@ import gzip
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -232,6 +233,7 @@ def _boot(program: str, socket: Path, first: Path) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the guest ends, and its files go
     try:
         sys.exit(run(sys.argv[1:], Path.cwd()))
     except GuestError as error:

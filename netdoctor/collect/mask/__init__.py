@@ -35,9 +35,10 @@ __all__ = ["mask"]
 _INTERFACES = frozenset({"dev", "master", "parent", "iif", "oif", "bridge"})
 # Words of the kernel's and the tools' own, which hold no names: not looked at.
 _PLAIN = frozenset({
-    "action", "backend", "bus", "df", "driver", "family", "flags", "format", "ipproto", "iptables", "kernel", "key",
-    "kind", "link_type", "mode", "netdoctor", "offloads", "operstate", "pref", "proto", "protocol", "realm", "runtime",
-    "scope", "sections", "source", "state", "status", "tool", "tools", "type", "via_family", "vlan_protocol", "what",
+    "action", "backend", "bus", "df", "driver", "family", "flags", "format", "forward", "ikey", "ipproto", "iptables",
+    "kernel", "key", "kind", "link_type", "mode", "netdoctor", "offloads", "operstate", "pref", "proto", "protocol",
+    "realm", "runtime", "scheduler", "scope", "sections", "source", "state", "status", "tool", "tools", "type",
+    "via_family", "vlan_protocol", "what",
 })  # fmt: skip
 
 

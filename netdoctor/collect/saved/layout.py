@@ -49,6 +49,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "nft": ("nft.json", "nft-list-ruleset.json"),
     "nft-hooks": ("nft-list-hooks.txt",),
     "ipset": ("ipset-save.txt",),
+    "ipvs": ("proc-net-ip_vs.txt", "ipvsadm-save.txt"),
     "not-read": ("not-read.txt",),  # the collector's: why a file is not there
 }
 # Of the whole host, only in the folder itself.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from netdoctor.collect import conntrack, counters, iproute, iptext, sockets, sysctl
+from netdoctor.collect import conntrack, counters, iproute, iptext, ipvs, sockets, sysctl
 from netdoctor.collect.saved.layout import SECTION_OF, SECTIONS
 from netdoctor.model.errors import NetdoctorError
 from netdoctor.model.snapshot import (
@@ -25,6 +25,7 @@ from netdoctor.model.snapshot import (
     RulesetText,
     Socket,
     Unread,
+    VirtualServer,
 )
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Sections:
             rulesets=self._rulesets(),
             nft=self._nft(),
             ipsets=self._one("ipsets", "ipset", str, str, None, quiet=True),
+            ipvs=self._one("ipvs", "ipvs", ipvs.parse, tuple[VirtualServer, ...], (), quiet=True),
             xfrm_policy=self._one("xfrm_policy", "ip-xfrm-policy", str, str, None, quiet=True),
             conntrack=self._conntrack(),
             conntrack_stats=self._one(
