@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from netdoctor.simulate import frame as frames
 from netdoctor.simulate.run import MAX_HOPS, Fate, Onward, Run
 from netdoctor.topology import wire
+from netdoctor.topology.addresses import address
 
 if TYPE_CHECKING:
     from netdoctor.model.snapshot import Link
@@ -45,8 +46,8 @@ def transmit(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
         return partial(transmit, run, *lower, frame)
     if link.kind in wire.MACVLAN_KINDS:
         return _macvlan(run, netns, link, frame)
-    if link.kind == "vxlan" and link.vxlan is not None:
-        return partial(tunnel.encapsulate, run, netns, link, frame)
+    if link.vxlan is not None or link.tunnel is not None:
+        return partial(tunnel.transmit, run, netns, link, frame)
     if link.kind == "veth":
         far = netns.peer(link)
         if far is None:
@@ -170,7 +171,7 @@ def _no_carrier(run: Run, netns: Netns, link: Link, frame: Frame) -> Fate:
     return Fate("link-down", netns, link.name, frame.packet, cause)
 
 
-def leave(run: Run, netns: Netns, link: Link, frame: Frame, how: str) -> Fate:
+def leave(run: Run, netns: Netns, link: Link, frame: Frame, how: str) -> Onward:
     """The frame leaves what the snapshot holds."""
     packet = frame.packet
     towards = f" towards {frame.next_hop}" if frame.next_hop else ""
@@ -180,6 +181,10 @@ def leave(run: Run, netns: Netns, link: Link, frame: Frame, how: str) -> Fate:
     if how == "tunnel":
         return unmodelled(run, netns, link, frame, f"a {link.kind} tunnel")
     home = is_uplink(netns, link)
+    if home:
+        far = _next_host(netns, frame)
+        if far is not None:
+            return _to_next_host(run, netns, link, far, frame)
     note = f"leaves by {link.name}{towards}"
     if not home:
         note += ": the namespace at the other end was not read"
@@ -194,6 +199,40 @@ def leave(run: Run, netns: Netns, link: Link, frame: Frame, how: str) -> Fate:
         exit=(netns, link),
         sender=frame.sender,
     )
+
+
+def _next_host(netns: Netns, frame: Frame) -> tuple[Netns, Link] | None:
+    """The device of another host, whose snapshot is in this world too, that a frame which leaves this one gets to:
+    the owner of its next hop, else of its destination.
+    """
+    world = netns.world
+    if len(world.hosts) < 2:
+        return None
+    wanted = [address(frame.next_hop)] if frame.next_hop is not None else []
+    for family, value in (*wanted, (frame.packet.family, frame.packet.dst)):
+        for owner in world.owners(family, value):
+            for link, _ in owner.addresses[family, value]:
+                way = _from_outside(owner, link)
+                if owner.host != netns.host and way is not None:
+                    return owner, way
+    return None
+
+
+def _from_outside(netns: Netns, link: Link) -> Link | None:
+    """The device by which a frame comes in that is for an address on `link`: itself, or an uplink of its bridge."""
+    ports = netns.bridge_ports(link.name) if link.kind == "bridge" else (link,)
+    return next((one for one in ports if wire.leads_out(netns, one) in ("outside", "unread")), None)
+
+
+def _to_next_host(run: Run, netns: Netns, link: Link, far: tuple[Netns, Link], frame: Frame) -> Onward:
+    """The network between two hosts carries a frame, as is assumed and said."""
+    there, way = far
+    run.assume(f"the network between {netns.host} and {there.host} carries what {netns.name} {link.name} sends")
+    run.step("transmit", netns, frame.packet, action="leave", note=f"leaves by {link.name} for {there.name} {way.name}")
+    cross(frame, netns, there)
+    master = there.bridge_of(way)
+    frame.packet.dst_mac = way.mac if master is None else master.mac
+    return partial(receive, run, there, way, frame)
 
 
 def unmodelled(run: Run, netns: Netns, link: Link, frame: Frame, what: str) -> Fate:

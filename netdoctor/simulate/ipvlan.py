@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from netdoctor.topology.namespace import Netns
     from netdoctor.topology.wire import Station
 
+_SOLICITED = (0xFF02 << 112 | 0x1FF << 24) >> 24  # of a solicited-node address, but for the last three bytes
+
 
 def owner(netns: Netns, parent: Link, packet: Packet) -> Station | None:
     """Return the ipvlan on a parent that has a packet's destination (ipvlan_addr_lookup)."""
@@ -31,8 +33,11 @@ def owner(netns: Netns, parent: Link, packet: Packet) -> Station | None:
 
 
 def has(child: Station, packet: Packet) -> bool:
-    """Return whether a packet's destination is an address of a device (ipvlan_addr_lookup)."""
-    return any(value == packet.dst for value, _ in child.netns.interface_addresses(child.link, packet.family))
+    """Return whether a packet's destination is an address here, or the group that asks for it (ipvlan_addr_lookup)."""
+    own = [value for value, _ in child.netns.interface_addresses(child.link, packet.family)]
+    if packet.family == 6 and packet.dst >> 24 == _SOLICITED:
+        return any(value & 0xFFFFFF == packet.dst & 0xFFFFFF for value in own)
+    return packet.dst in own
 
 
 def transmit(run: Run, netns: Netns, link: Link, lower: tuple[Netns, Link], frame: Frame) -> Onward:

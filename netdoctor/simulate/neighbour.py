@@ -16,7 +16,7 @@ from netdoctor.topology import wire
 from netdoctor.topology.addresses import is_link_local, mask
 
 if TYPE_CHECKING:
-    from netdoctor.model.snapshot import Link, Neighbour
+    from netdoctor.model.snapshot import Link
     from netdoctor.netfilter.packet import Family
     from netdoctor.simulate.frame import Frame
     from netdoctor.topology.namespace import Netns
@@ -53,8 +53,6 @@ def resolve(run: Run, netns: Netns, link: Link, frame: Frame, family: Family, ho
             "neighbour", netns, packet, note=f"{frame.next_hop} is {learned} (it has asked for an address of here)"
         )
         return None
-    if link.kind == "vxlan":
-        return _over_tunnel(run, netns, link, frame, cached)
     return _ask(run, netns, link, frame, family, hop)
 
 
@@ -277,23 +275,6 @@ def solicitation(asker: int, hop: int) -> Packet:
 def advertisement(hop: int, asker: int) -> Packet:
     """Return the neighbour advertisement that answers it (ndisc_send_na)."""
     return Packet(6, ICMPV6, hop, asker, icmp_type=136, icmp_code=0, ttl=255, size=72)
-
-
-def _over_tunnel(run: Run, netns: Netns, link: Link, frame: Frame, cached: Neighbour | None) -> Fate | None:
-    """On a VXLAN device an entry is expected; without one the broadcast goes where the FDB's zero entry leads.
-
-    Kernel: drivers/net/vxlan/vxlan_core.c:vxlan_xmit
-    """
-    from netdoctor.simulate import tunnel
-
-    mac = tunnel.ask(run, netns, link, frame)
-    if mac is not None:
-        frame.packet.dst_mac = mac
-        return None
-    if cached is None and tunnel.leads_outside(netns, link):
-        frame.packet.dst_mac = frames.OUTSIDE
-        return None
-    return _nobody(run, netns, link, frame)
 
 
 def link_local(family: Family, value: int) -> bool:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from netdoctor.topology import overlay
+
 if TYPE_CHECKING:
     from netdoctor.model.snapshot import Link
     from netdoctor.topology.namespace import Netns
@@ -65,11 +67,11 @@ def reach(netns: Netns, link: Link, how: How = "broadcast") -> Reach:
 
 
 def behind(netns: Netns, port: Link, tags: Tags = ()) -> Reach:
-    """Return whom a frame reaches that a bridge sends out of one of its ports. Cached on the namespace."""
+    """Return whom a frame for one MAC reaches that a bridge sends out of one of its ports. Cached on the namespace."""
     key = f"behind {port.name} {tags}"
     found: Reach | None = netns.cache.get(key)
     if found is None:
-        flood = _Flood("broadcast", None)
+        flood = _Flood("unicast", None)
         flood.seen.add((netns.name, port.master or "", tags))  # not back into the bridge that sends
         flood.transmit(netns, port, tags, 0)
         found = netns.cache[key] = flood.found
@@ -99,7 +101,7 @@ def carrier(netns: Netns, link: Link) -> bool:
 
 def leads_out(netns: Netns, link: Link) -> ExitKind | None:
     """Return how frames on a link leave the snapshot; None where the other end is known, or the device has none."""
-    if link.kind in ("vxlan", "ipip", "gre", "gretap", "sit", "ip6tnl", "ip6gre", "geneve", "wireguard", "tun"):
+    if link.vxlan is not None or link.tunnel is not None or link.kind in ("geneve", "wireguard", "tun"):
         return "tunnel"
     if link.kind == "veth":
         return None if netns.peer(link) is not None else "unread"
@@ -156,9 +158,20 @@ class _Flood:
         if far is not None:
             self.receive(*far, tags, depth + 1)
             return
+        if link.kind in overlay.ETHERNET:
+            self._into_tunnel(netns, link, tags, depth)
+            return
         kind = leads_out(netns, link)
         if kind is not None:
             self.found.exits.append(Exit(netns, link, kind))
+
+    def _into_tunnel(self, netns: Netns, link: Link, tags: Tags, depth: int) -> None:
+        """The far ends of an overlay get it, and what is for one MAC those that flooded to here (vxlan_snoop)."""
+        ends, lost = overlay.far_ends(netns, link)
+        for end in ends + (overlay.flooders(netns, link) if self.how == "unicast" else []):
+            self.receive(*end, tags, depth + 1)
+        if lost:
+            self.found.exits.append(Exit(netns, link, "tunnel"))
 
     def _from_macvlan(self, netns: Netns, link: Link, tags: Tags, depth: int) -> None:
         """Siblings get it directly, and so does the wire (macvlan_queue_xmit, ipvlan_xmit_mode_l2)."""

@@ -12,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from layers import Layers, everyone
 
+from netdoctor.lab.topology import Wire
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -96,3 +98,40 @@ FLAGS = {
 def test_a_bridge_carries_what_the_flags_of_its_ports_let_it(build: Callable[..., Lab], what: str) -> None:
     bench = Layers(build, {"node": BRIDGE + FLAGS[what] + "\n"}, servers=BRIDGED)
     assert bench.disagreements(everyone(BRIDGED)) == []
+
+
+WIRE = Wire(hosts=("one", "two"), devs=("eth0", "eth0"), addresses=(("192.0.2.1/24",), ("192.0.2.2/24",)))
+OVERLAY = """
+ns pod; pair pod eth0 02:00:00:00:00:0SIDE port
+ip link add br0 address 02:00:00:00:01:0SIDE type bridge; ip link set br0 up; ip link set port master br0
+ip link add vx type vxlan id 7 dstport 4789 local 192.0.2.SIDE WHERE; ip link set vx master br0 up
+ip address add 10.0.0.SIDE0/24 dev br0; at pod ip address add 10.0.0.SIDE1/24 dev eth0
+at pod ip address add fd00::SIDE1/64 dev eth0 nodad
+"""
+OVERLAYS = {
+    "both know the other": ("remote 192.0.2.2", "remote 192.0.2.1", ""),
+    "one learns of the other": ("remote 192.0.2.2", "", ""),
+    "one may not learn": ("remote 192.0.2.2", "nolearning", ""),
+    "the port is closed": ("remote 192.0.2.2", "remote 192.0.2.1", "iptables -A INPUT -p udp --dport 4789 -j DROP"),
+    "bridged packets are asked": ("remote 192.0.2.2", "remote 192.0.2.1", "iptables -A FORWARD -p udp -j DROP"),
+    "entries for one MAC": (
+        "nolearning",
+        "nolearning",
+        "for mac in 02:00:00:00:00:01 00:00:00:00:00:00; do bridge fdb append $mac dev vx dst 192.0.2.1; done",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OVERLAYS)
+def test_an_overlay_leads_into_the_snapshot_of_the_next_host(build: Callable[..., Lab], what: str) -> None:
+    first, second, more = OVERLAYS[what]
+    places = {
+        "one": ["10.0.0.10"], "one/pod": ["10.0.0.11", "fd00::11"],
+        "two": ["10.0.0.20"], "two/pod": ["10.0.0.21", "fd00::21"],
+    }  # fmt: skip
+    scripts = {
+        host: OVERLAY.replace("SIDE", str(side)).replace("WHERE", where) + rules + "\n"
+        for side, (host, where, rules) in enumerate((("one", first, ""), ("two", second, more)), 1)
+    }
+    calls = [call for call in everyone(places) if not (call.place in ("one", "two") and ":" in call.address)]
+    assert Layers(build, scripts, servers=places, wires=[WIRE]).disagreements(calls) == []

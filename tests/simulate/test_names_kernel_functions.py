@@ -20,7 +20,7 @@ HELPERS = {
     "bridge": {"_drop", "_static", "netfilter_sysctl"},
     "conntrack": {"Conntrack.connections", "_connection", "_keys", "tuples"},
     "deliver": {"_nearly", "_rules6", "is_datagram"},
-    "device": {"is_uplink", "leave", "unmodelled"},
+    "device": {"_next_host", "is_uplink", "leave", "unmodelled"},
     "fib": {"Found.kind", "Found.text", "fib", "route_text"},
     "hooks": {"At.here", "_asked", "conntrack_of"},
     "native": {"BaseChain.label", "_all", "_place_of", "base_chains", "tables_of"},
