@@ -372,6 +372,8 @@ def _other_rules(
     if any((step.note or "").startswith(("assumed", "taken at random")) for step in steps):
         return  # of ways that end alike only one is shown
     said = {key: None for step in steps if (key := _key(network, step)) is not None and key in texts}
+    if any(word in texts.get(key, "") for key in (*said, *observed.hits) for word in ("numgen", "-m statistic")):
+        return
     missing = next(
         (key for key in said if key not in observed.hits and not _either_order(texts, key, connects=observed.connects)),
         None,
