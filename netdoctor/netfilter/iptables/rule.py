@@ -370,7 +370,7 @@ class _Reader:
         problem = None
         try:
             extension = self._extension()
-        except (ValueError, IndexError, KeyError):
+        except (ValueError, IndexError, KeyError, ArithmeticError, TypeError, AttributeError):
             substitute = UnknownMatch if issubclass(self.kind, Match) else UnknownTarget
             extension = substitute(tuple(self.options), self.family)
             problem = f"{'match' if substitute is UnknownMatch else 'target'} {self.called or self.kind.name}"

@@ -12,7 +12,7 @@ from netdoctor.netfilter import effect as effects
 from netdoctor.netfilter.nft import kinds
 from netdoctor.netfilter.nft.expressions import Asking, Expression, Map, Scope, compile_expression
 from netdoctor.netfilter.nft.sets import Elements, bounds
-from netdoctor.netfilter.packet import format_address
+from netdoctor.netfilter.packet import TCP, format_address
 from netdoctor.netfilter.ternary import Unknown
 
 if TYPE_CHECKING:
@@ -360,7 +360,7 @@ _ICMPV6 = {
 
 
 class Reject(Statement):
-    """`reject [with …]`; a reset for anything but TCP is a drop (nft_reject_ipv4_eval, nf_send_reset)."""
+    """`reject [with …]` (nft_reject_ipv4_eval). nft leaves out what it tests before: the family, and TCP for a reset."""
 
     def __init__(self, given: dict[str, Any] | None) -> None:
         given = given or {}
@@ -371,7 +371,7 @@ class Reject(Statement):
         """The answer of the packet's family; without one, nothing is said to the sender."""
         six = asking.packet.family == 6
         if self._type == "tcp reset":
-            return [effects.Reject("tcp-reset")]
+            return [effects.Reject("tcp-reset")] if asking.packet.proto == TCP else BREAK
         if self._type == "icmpx":
             return [effects.Reject(_ICMPX[self._code][six])]
         if self._type == ("icmpv6" if six else "icmp"):

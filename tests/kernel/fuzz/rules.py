@@ -333,8 +333,9 @@ class Ruleset:
         return f"-j TEE --gateway {'192.0.2.222' if self.family == 4 else '2001:db8:1::222'}"
 
     def _to_set(self, hooks: set[str], proto: str) -> str:
-        names = [name for name, kind in self.sets.items() if kind == "hash:ip"]
-        return f"-j SET --add-set {self.rng.choice(names)} {self.rng.choice(('src', 'dst'))}" if names else "-j ACCEPT"
+        # Into a set that no rule asks: what one flow adds would answer for the next.
+        name = f"added{'' if self.family == 4 else 6}"
+        return f"-j SET --add-set {name} {self.rng.choice(('src', 'dst'))}" if self.sets else "-j ACCEPT"
 
     def _to_reject(self, hooks: set[str], proto: str) -> str:
         kinds = (
@@ -676,7 +677,7 @@ MATCHES: tuple[Callable[[Ruleset, Sample, str, str], str | None], ...] = (
 )  # fmt: skip
 
 
-def sets(rng: random.Random, space: Space, seen: Sequence[Sample]) -> tuple[Step | None, dict[str, str]]:
+def sets(rng: random.Random, space: Space, seen: Sequence[Sample]) -> tuple[Step, dict[str, str]]:
     """Return the step that makes ipsets with what flows have, and their types by name."""
     lines: list[str] = []
     kinds: dict[str, str] = {}
@@ -723,4 +724,5 @@ def sets(rng: random.Random, space: Space, seen: Sequence[Sample]) -> tuple[Step
         lines.append("create ports bitmap:port range 0-65535")
         lines += [f"add ports {port}" for port in rng.sample((53, 80, 443, 8080, 9), 2)]
         kinds["ports"] = "port"
-    return (Step(space.name, "ipset", tuple(lines)) if lines else None), kinds
+    lines += ["create added hash:ip", "create added6 hash:ip family inet6"]
+    return Step(space.name, "ipset", tuple(lines)), kinds

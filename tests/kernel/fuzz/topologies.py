@@ -202,7 +202,7 @@ def _outside(made: Plan) -> None:
             made.assign(host, "eth0", address("lan", number, family), 24 if family == V4 else 64)
     for family in made.families:
         made.assign("gw", "lo", INTERNET[family][0], 32 if family == V4 else 128)
-        if not lan and made.chance(0.9):
+        if not lan:
             made.route("gw", f"default via {address('lan', 10, family)}")
         elif made.chance(0.9):
             for network in ("br0", "br1", "routed"):

@@ -25,8 +25,8 @@ class Realm(Match):
     __slots__ = ("mask", "value")
 
     def compile(self) -> None:
-        """Parse the options once."""
-        self.value, self.mask = value_and_mask(self.written[0].value)
+        """Realms are printed by their names in /etc/iproute2/rt_realms, of which only `cosmos` is the same everywhere."""
+        self.value, self.mask = value_and_mask(self.written[0].value.replace("cosmos", "0"))
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
         """Say whether the packet matches."""
