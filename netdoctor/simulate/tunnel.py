@@ -74,8 +74,24 @@ def _vxlan(run: Run, netns: Netns, underlying: Netns, link: Link, frame: Frame) 
         return _nobody(run, fate, inner, detail, "VXLAN_VNI_NOT_FOUND")
     if far[1].vxlan is not None and far[1].vxlan.learning and inner.src_mac is not None:  # vxlan_snoop
         vtep = format_address(outer.family, fate.packet.src)
+        written = _written(*far, inner.src_mac)
+        if written and vtep not in written:
+            detail = f"{far[1].name}: {inner.src_mac} is behind {written[0]} by its FDB, and came from {vtep}"
+            return _nobody(run, fate, inner, detail, "VXLAN_ENTRY_EXISTS")
         run.vteps[far[0].name, far[1].name, inner.src_mac] = vtep
     return _out(run, far, frame, fate.packet.mark, f"{far[1].name}: VNI {parameters.vni}")
+
+
+def _written(netns: Netns, link: Link, mac: str) -> list[str]:
+    """The VTEPs that somebody wrote down for a MAC: what comes from another one is dropped (vxlan_snoop)."""
+    return [
+        entry.dst
+        for entry in netns.snapshot.fdb
+        if entry.dev == link.name
+        and entry.mac == mac
+        and entry.dst is not None
+        and entry.state in ("permanent", "static")
+    ]
 
 
 def _target(run: Run, netns: Netns, link: Link, targets: list[str], inner: Packet) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from netdoctor.netfilter.effect import CONTINUE, Effect, Jump, Undecided
 from netdoctor.netfilter.iptables.extension import Match, Option, Target
 from netdoctor.netfilter.iptables.header import Header
+from netdoctor.netfilter.iptables.refusals import refusal
 from netdoctor.netfilter.iptables.registry import match_class, target_class
 from netdoctor.netfilter.ternary import Answer, Unknown, all_of
 
@@ -362,6 +363,9 @@ class _Reader:
     def _extension(self) -> Match | Target:
         if self.cut:
             raise ValueError(f"{self.options[-1].name} lacks a word")
+        why = refusal(self.kind.name, self.options, self.protocol)
+        if why is not None:
+            raise ValueError(why)
         return self.kind(tuple(self.options), self.family)
 
     def _finish(self) -> None:

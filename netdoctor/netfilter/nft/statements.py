@@ -360,7 +360,7 @@ _ICMPV6 = {
 
 
 class Reject(Statement):
-    """`reject [with …]` (nft_reject_ipv4_eval). nft leaves out what it tests before: the family, and TCP for a reset."""
+    """`reject [with …]` (nft_reject_ipv4_eval). What is tested before is not printed: the family, TCP for a reset."""
 
     def __init__(self, given: dict[str, Any] | None) -> None:
         given = given or {}

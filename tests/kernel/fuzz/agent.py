@@ -249,7 +249,7 @@ class Agent:
         """Send what a flow describes, twice, and return who got it, whether it was answered, and what was said."""
         if not self.watched:
             self._watch()
-        self._forget()
+            self._forget()
         self.token, self.second = (f"{letter}{flow['sport']:07d}".encode() for letter in "nm")
         self.arrived, self.followed = None, False
         pending = self._half_open() if flow["proto"] in STREAMS else set()
@@ -273,6 +273,7 @@ class Agent:
             new = sorted(self._half_open() - pending)
             self.arrived = list(new[0]) if new else None
         lost = not self.followed and self._unresolved(flow["netns"])
+        self._forget()  # now: what still waits for a neighbour is answered by an error that belongs to this flow
         return {
             "arrived": self.arrived, "answers": answers, "followed": self.followed, "error": said, "unresolved": lost,
         }  # fmt: skip

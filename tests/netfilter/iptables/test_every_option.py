@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from variants import variants
+from variants import refused, variants
 
 from netdoctor.netfilter.iptables import save
 
@@ -45,12 +45,12 @@ json.dump({"text": text, "refused": refused}, sys.stdout)
 """
 
 
-def load(family, backend):
+def load(family, backend, rules=None):
     name, suffix, inet = ("iptables", "", "inet") if family == 4 else ("ip6tables", "6", "inet6")
     request = {
         "tool": f"{name}-{backend}",
         "sets": [f"create nets{suffix} hash:ip family {inet} timeout 100 counters"],
-        "rules": variants(family),
+        "rules": variants(family) if rules is None else rules,
     }
     argv = [
         "unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-c", LOADER,
@@ -72,5 +72,19 @@ def test_what_iptables_prints_of_each_option_is_understood_and_written_back(fami
     assert ruleset.rule_count == len(variants(family)) - len(answer["refused"])
 
 
+@pytest.mark.kernel
+@pytest.mark.parametrize("backend", ["nft", "legacy"])
+def test_what_iptables_refuses_is_not_understood_here_either(backend):
+    asked = refused()
+    answer = load(4, backend, asked)
+    assert [one for one in asked if list(one) not in [found[:3] for found in answer["refused"]]] == []
+    understood = []
+    for table, chain, words in asked:
+        ruleset = save.parse(f"*{table}\n:{chain} ACCEPT [0:0]\n-A {chain} {words}\nCOMMIT\n", 4, backend)
+        if not any(rule.unmodelled for _, rule in ruleset.rules()):
+            understood.append((table, chain, words))
+    assert understood == []
+
+
 def test_there_are_thousands_of_them():
-    assert len(variants(4)) + len(variants(6)) > 4500
+    assert (len(variants(4)) + len(variants(6)) > 4500, len(refused()) > 150) == (True, True)

@@ -25,7 +25,7 @@ class Realm(Match):
     __slots__ = ("mask", "value")
 
     def compile(self) -> None:
-        """Realms are printed by their names in /etc/iproute2/rt_realms, of which only `cosmos` is the same everywhere."""
+        """Realms are printed by their names in /etc/iproute2/rt_realms; only `cosmos` is the same everywhere."""
         self.value, self.mask = value_and_mask(self.written[0].value.replace("cosmos", "0"))
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
