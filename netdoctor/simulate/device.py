@@ -93,8 +93,6 @@ def _macvlan(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
         return leave(run, netns, link, frame, "unread")
     if wire.is_ipvlan(link):
         return ipvlan.transmit(run, netns, link, lower, frame)
-    if wire.mode_of(link) == "source":
-        return unmodelled(run, netns, link, frame, "a macvlan that chooses by source")
     cross(frame, netns, lower[0])
     for sibling in wire.children(*lower) if wire.mode_of(link) == "bridge" else ():
         takes = sibling.link.kind in wire.MACVLAN_KINDS and wire.mode_of(sibling.link) == "bridge"
@@ -128,6 +126,12 @@ def take(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
     if frame.tags:
         return _untag(run, netns, link, above, frame)
     for child in above:
+        if (
+            wire.mode_of(child.link) == "source"
+            and packet.src_mac == frames.OUTSIDE
+            and child.link.mac == packet.dst_mac
+        ):
+            return unmodelled(run, netns, link, frame, "whom a macvlan that chooses by source listens to")
         if child.link.is_up and _is_for(child, packet):
             cross(frame, netns, child.netns)
             return partial(receive, run, child.netns, child.link, frame)
@@ -160,8 +164,11 @@ def _is_for(child: wire.Station, packet: Packet) -> bool:
         return False
     if wire.is_ipvlan(child.link):
         return wire.mode_of(child.link) != "l3s" and ipvlan.has(child, packet)
-    mode = wire.mode_of(child.link)
-    return mode == "passthru" or (mode != "source" and child.link.mac == packet.dst_mac)
+    if wire.mode_of(child.link) == "passthru":
+        return True
+    if child.link.mac != packet.dst_mac:
+        return False
+    return wire.mode_of(child.link) != "source" or wire.listens_to(child.link, packet.src_mac)
 
 
 def _no_carrier(run: Run, netns: Netns, link: Link, frame: Frame) -> Fate:

@@ -208,7 +208,9 @@ class _Flood:
             return
         upper = [child for child in above if child.link.kind in MACVLAN_KINDS and child.link.is_up]
         modes = _macvlans_that_hear(upper, None if self.how == "unicast" else self.source)
-        self.found.stations.extend(child for child in upper if mode_of(child.link) in modes)
+        self.found.stations.extend(
+            child for child in upper if mode_of(child.link) in modes or listens_to(child.link, self.source)
+        )
         if "parent" in modes:
             self.found.stations.append(Station(netns, link))
 
@@ -252,6 +254,11 @@ class _Flood:
 def mode_of(link: Link) -> str:
     """Return the mode of a macvlan or ipvlan."""
     return "bridge" if link.macvlan is None else link.macvlan.mode
+
+
+def listens_to(link: Link, source: str | None) -> bool:
+    """Return whether a macvlan in source mode takes frames of a MAC (macvlan_forward_source); None: of somebody's."""
+    return mode_of(link) == "source" and link.macvlan is not None and (source is None or source in link.macvlan.macs)
 
 
 def is_ipvlan(link: Link) -> bool:

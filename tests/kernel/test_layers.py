@@ -54,6 +54,22 @@ def test_macvlans_reach_each_other_and_the_wire_as_their_mode_says(
     assert bench.disagreements(everyone(PLACES)) == []
 
 
+ALONE = {"node": ["10.0.0.1", "fd00::1"], "node/a": ["10.0.0.2", "fd00::2"], "node/c": ["10.0.0.4", "fd00::4"]}
+
+
+def test_a_macvlan_that_passes_everything_through_leaves_its_parent_deaf(build: Callable[..., Lab]) -> None:
+    script = MACVLANS.replace("for name in a b", "for name in a").replace("MODE", "passthru")
+    assert Layers(build, {"node": script}, servers=ALONE).disagreements(everyone(ALONE)) == []
+
+
+@pytest.mark.parametrize("listed", ["02:00:00:00:00:04", "02:00:00:00:00:09"])
+def test_a_macvlan_in_source_mode_hears_whom_it_lists(build: Callable[..., Lab], listed: str) -> None:
+    script = MACVLANS.replace("for name in a b", "for name in a").replace("MODE", "source")
+    script = script.replace("ip link add eth0 type veth", "ip link add eth0 address 02:00:00:00:00:04 type veth")
+    script += f"at a ip link set dev eth0 type macvlan macaddr add {listed}\n"
+    assert Layers(build, {"node": script}, servers=ALONE).disagreements(everyone(ALONE)) == []
+
+
 BRIDGED = {
     "node": ["10.0.0.1", "fd00::1"],
     **{f"node/{name}": [f"10.0.0.{number}", f"fd00::{number}"] for number, name in enumerate("abc", 2)},
