@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from netdoctor import __version__
 from netdoctor.collect import namespaces, naming, workloads
 from netdoctor.collect.agent import Job, Result
-from netdoctor.collect.reader import tool
+from netdoctor.collect.reader import loaded, tool
 from netdoctor.model.errors import NetdoctorError, SnapshotError
 from netdoctor.model.snapshot import Namespace, Snapshot, Unread
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from netdoctor.collect.naming import Named
 
 _VERSIONS = {"ip": "-V", "iptables": "--version", "nft": "--version", "conntrack": "--version", "ipset": "--version"}
+# These ask the kernel even for their own version, which would load a module.
+_ASKS = {"ipset": "ip_set", "nft": "nfnetlink"}
 
 
 def take(netns: Sequence[str] = (), progress: Callable[[str, int, int], None] | None = None) -> Snapshot:
@@ -110,7 +112,12 @@ def _uptime() -> float | None:
 
 
 def _tool_versions() -> dict[str, str]:
-    return {name: said for name, option in _VERSIONS.items() if (said := _version(name, option)) is not None}
+    """What each tool says of itself."""
+    return {
+        name: said
+        for name, option in _VERSIONS.items()
+        if (name not in _ASKS or loaded(_ASKS[name])) and (said := _version(name, option)) is not None
+    }
 
 
 def _version(name: str, option: str) -> str | None:

@@ -231,7 +231,12 @@ class Reader:
             return ()
 
     def _xfrm(self) -> str:
-        return self._run("ip", "xfrm", "policy")
+        """Without the module that lists policies nobody can have made one, but by PF_KEY."""
+        if loaded("xfrm_user"):
+            return self._run("ip", "xfrm", "policy")
+        if loaded("af_key"):
+            raise NetdoctorError("listing policies would load the module xfrm_user")
+        return ""
 
     def _tracks(self) -> bool:
         return Path("/proc/sys/net/netfilter/nf_conntrack_max").exists()
@@ -253,9 +258,12 @@ class Reader:
 
     def _sockets(self) -> tuple[Socket, ...]:
         """Listeners, and unconnected sockets that receive: UDP and raw ones that are connected get only their
-        peer's.
+        peer's. PROC_ROOT makes ss read /proc: its netlink family would load a module for each protocol.
         """
-        text = self._run("ss", "-H", "-O", "-l", "-n", "-e", "-t", "-u", "-w")
+        words = ["ss", "-H", "-O", "-l", "-n", "-e", "-t", "-u", "-w"]
+        if not all(loaded(module) for module in ("tcp_diag", "udp_diag", "raw_diag")):
+            words = ["env", "PROC_ROOT=/proc", tool("ss") or "ss", *words[1:]]
+        text = self._run(*words)
         return sockets.parse(text, self.holders)
 
 

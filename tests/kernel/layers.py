@@ -6,6 +6,7 @@ In a script `ns NAME` makes a namespace and `at NAME COMMAND ...` runs something
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from netdoctor.lab.lab import Lab
 
 ASK_MANY = str(Path(__file__).with_name("ask_many.py"))
-PATIENCE = 1.0  # seconds: an emulated processor is slow
+PATIENCE = 2.5 if os.environ.get("NETDOCTOR_GUEST") else 1.0  # seconds: an emulated processor is slow
 PRELUDE = """set -e
 ns() {
   ip netns add "$1"; ip -n "$1" link set lo up
