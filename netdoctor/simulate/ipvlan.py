@@ -36,7 +36,7 @@ def has(child: Station, packet: Packet) -> bool:
     """Return whether a packet's destination is an address here, or the group that asks for it (ipvlan_addr_lookup)."""
     own = [value for value, _ in child.netns.interface_addresses(child.link, packet.family)]
     if packet.family == 6 and packet.dst >> 24 == _SOLICITED:
-        return any(value & 0xFFFFFF == packet.dst & 0xFFFFFF for value in own)
+        return int.from_bytes(packet.payload[:16], "big") in own
     return packet.dst in own
 
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from netdoctor.netfilter.packet import SCTP, TCP, UDP, family_name, format_address
+from netdoctor.netfilter.packet import IPIP, SCTP, TCP, UDP, Packet, family_name, format_address
 from netdoctor.simulate import routing
 from netdoctor.simulate.conntrack import ICMP_ERRORS, retuple, tcp_kind
+from netdoctor.simulate.fib import Key
 from netdoctor.simulate.frame import Frame
 from netdoctor.simulate.order import Asked
 from netdoctor.simulate.run import Answer, Fate, protocol
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from netdoctor.model.snapshot import RealServer, VirtualServer
-    from netdoctor.netfilter.packet import Packet
     from netdoctor.simulate.hooks import At
     from netdoctor.simulate.run import Run
     from netdoctor.topology.namespace import Netns
@@ -40,7 +40,7 @@ _EQUAL = frozenset({"rr", "wrr"})  # in the long run each gets its share; others
 _UNWEIGHTED = frozenset({"rr", "lc", "lblc", "lblcr", "dh"})
 _ICMP_REFUSED = {4: "icmp-port-unreachable", 6: "icmp6-port-unreachable"}
 
-Key = tuple[int, int, int | None, int, int | None]  # protocol, then address and port of both ends
+Ends = tuple[int, int, int | None, int, int | None]  # protocol, then address and port of both ends
 
 
 @dataclass(slots=True)
@@ -57,8 +57,8 @@ class Balanced:
 class Table:
     """The connections of one namespace, by the packet that asks and by the one that answers."""
 
-    there: dict[Key, Balanced] = field(default_factory=dict)
-    back: dict[Key, Balanced] = field(default_factory=dict)
+    there: dict[Ends, Balanced] = field(default_factory=dict)
+    back: dict[Ends, Balanced] = field(default_factory=dict)
 
 
 def asked(netns: Netns, hook: str) -> tuple[Asked, ...]:
@@ -89,7 +89,7 @@ def _table(run: Run, netns: Netns) -> Table:
     return found
 
 
-def _key(packet: Packet) -> Key:
+def _key(packet: Packet) -> Ends:
     return packet.proto, packet.src, packet.sport, packet.dst, packet.dport
 
 
@@ -198,9 +198,10 @@ def _send(at: At, balanced: Balanced) -> Fate | None:
     """Send a packet on to its real server (ip_vs_nat_xmit, ip_vs_dr_xmit)."""
     packet, run, netns = at.packet, at.run, at.netns
     real = format_address(packet.family, balanced.real[0])
-    if balanced.forward not in ("masq", "route"):
+    if balanced.forward not in ("masq", "route", "tunnel") or (balanced.forward == "tunnel" and packet.family == 6):
         return _not_known(at, f"IPVS forwards to {real} by {balanced.forward}, which is not modelled")
-    route = routing.output(run, netns, routing.key_of(packet, dst=balanced.real[0], uid=0, oif=None), any_source=True)
+    # Neither the packet's mark nor its source is looked at (do_output_route4).
+    route = routing.output(run, netns, Key(packet.family, balanced.real[0], uid=0), any_source=True)
     if isinstance(route, routing.NoRoute):
         detail = f"IPVS has no route to the real server {real}"
         run.step("ipvs", netns, packet, hook=at.hook, action="drop", note=detail)
@@ -226,7 +227,7 @@ def _send(at: At, balanced: Balanced) -> Fate | None:
     run.step("ipvs", netns, packet, hook=at.hook, action=balanced.forward, note=f"{before} => {after}")
     if local:
         return None
-    return _send_out(at, route)
+    return _tunnel(at, route, balanced) if balanced.forward == "tunnel" else _send_out(at, route)
 
 
 def _not_known(at: At, detail: str) -> Fate:
@@ -257,17 +258,33 @@ def _conntrack(netns: Netns, packet: Packet, balanced: Balanced) -> None:
 
 def _send_out(at: At, route: routing.Route) -> Fate:
     """The packet passes OUTPUT, from its beginning, and leaves (ip_vs_nat_send_or_cont, ip_vs_send_or_cont)."""
-    from netdoctor.simulate import output
+    from netdoctor.simulate import output, send
     from netdoctor.simulate.hooks import At, pass_hook
 
     run, netns, packet = at.run, at.netns, at.packet
     packet.in_dev, packet.out_dev = None, route.dev
     run.step("route", netns, packet, hook="output", action="send", note=route.text)
-    fate = pass_hook(At(run, netns, "OUTPUT", packet, route))
+    out = At(run, netns, "OUTPUT", packet, route)
+    fate = pass_hook(out, send.reroute)
     if fate is not None:
         fate.silent = True
         return fate
-    return run.travel(partial(output.output, run, netns, route, Frame(packet, netns, route.dev)))
+    assert out.route is not None
+    return run.travel(partial(output.output, run, netns, out.route, Frame(packet, netns, out.route.dev)))
+
+
+def _tunnel(at: At, route: routing.Route, balanced: Balanced) -> Fate:
+    """The packet goes to its real server inside another one (ip_vs_tunnel_xmit)."""
+    from netdoctor.simulate import tunnel
+
+    run, netns, packet = at.run, at.netns, at.packet
+    outer = Packet(
+        packet.family, IPIP, route.src, balanced.real[0], size=packet.size + 20, ttl=packet.ttl, tos=packet.tos,
+        df=packet.df and bool(netns.number("net.ipv4.vs.pmtu_disc", 1)),
+    )  # fmt: skip
+    frame = Frame(packet, netns, None)
+    note = f"IPVS: ipip to {format_address(packet.family, balanced.real[0])}"
+    return run.travel(partial(tunnel.carry_ip, run, netns, netns, frame, outer, note, kind="ipip"))
 
 
 # --- the way back

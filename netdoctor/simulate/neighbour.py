@@ -269,7 +269,9 @@ def _solicitor(netns: Netns, link: Link, packet: Packet) -> int | None:
 def solicitation(asker: int, hop: int) -> Packet:
     """Return a neighbour solicitation (ndisc_send_ns); it goes to the solicited-node multicast address."""
     group = (0xFF02 << 112) | (0x1FF << 24) | (hop & 0xFFFFFF)
-    return Packet(6, ICMPV6, asker, group, icmp_type=135, icmp_code=0, ttl=255, size=72)
+    return Packet(
+        6, ICMPV6, asker, group, icmp_type=135, icmp_code=0, ttl=255, size=72, payload=hop.to_bytes(16, "big")
+    )
 
 
 def advertisement(hop: int, asker: int) -> Packet:

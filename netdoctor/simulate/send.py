@@ -66,7 +66,7 @@ def send(
             run.cause("unmodelled", netns, interface=route.dev, detail="broadcasts are not modelled"),
         )  # fmt: skip
     at = At(run, netns, "OUTPUT", packet, route)
-    fate = pass_hook(at, _reroute)
+    fate = pass_hook(at, reroute)
     if fate is not None:
         return fate
     assert at.route is not None
@@ -81,7 +81,7 @@ def _link_local_device(netns: Netns, packet: Packet) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
-def _reroute(at: At, table: str, before: Packet) -> Fate | None:
+def reroute(at: At, table: str, before: Packet) -> Fate | None:
     """Route again where mangle or nat changed what decides the route (ipt_mangle_out, nf_nat_ipv4_local_fn)."""
     packet = at.packet
     if table == "mangle":

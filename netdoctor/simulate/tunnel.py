@@ -130,16 +130,26 @@ def _ip_tunnel(run: Run, netns: Netns, underlying: Netns, link: Link, frame: Fra
         if wrong is not None:
             return wrong
     note = f"{link.name}: {link.kind} to {target}{f', key {tunnel.key}' if tunnel.key else ''}"
-    fate = _carry(run, netns, underlying, frame, outer, note, tunnel.dev, None, mark=inner.mark)
+    oif = tunnel.dev
+    return carry_ip(run, netns, underlying, frame, outer, note, kind=link.kind or "", key=tunnel.key, oif=oif)
+
+
+def carry_ip(
+    run: Run, netns: Netns, underlying: Netns, frame: Frame, outer: Packet, note: str, *,
+    kind: str, key: str | None = None, oif: str | None = None,
+) -> Onward:  # fmt: skip
+    """Send the outer packet; at its end the device that knows both ends takes the inner one out (ip_tunnel_rcv)."""
+    inner = frame.packet
+    fate = _carry(run, netns, underlying, frame, outer, note, oif, None, mark=inner.mark)
     if fate.verdict != "delivered":
         return _not_arrived(fate, inner, outer)
     arrived = fate.packet
-    far = overlay.tunnel_device(fate.netns, link.kind or "", arrived.src, arrived.dst, tunnel.key)
+    far = overlay.tunnel_device(fate.netns, kind, arrived.src, arrived.dst, key)
     if far is None:
-        key = f" with key {tunnel.key}" if tunnel.key else ""
-        detail = f"no {link.kind} device takes what comes from {format_address(family, arrived.src)}{key}"
+        with_key = f" with key {key}" if key else ""
+        detail = f"no {kind} device takes what comes from {format_address(arrived.family, arrived.src)}{with_key}"
         return _nobody(run, fate, inner, detail, "NO_SOCKET")
-    return _out(run, far, frame, arrived.mark, f"{far[1].name}: {link.kind}")
+    return _out(run, far, frame, arrived.mark, f"{far[1].name}: {kind}")
 
 
 def _carries(link: Link, inner: Packet) -> bool:

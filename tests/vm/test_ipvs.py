@@ -110,20 +110,15 @@ at a sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
 at a ip address add 198.51.100.1/32 dev lo
 at far ip route add 198.51.100.1 via 192.0.2.10; at a ip route add 198.51.100.9 via 192.0.2.10
 sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=0 net.ipv4.conf.all.send_redirects=0
-ipvsadm -A -t 198.51.100.1:80 -s rr; ipvsadm -a -t 198.51.100.1:80 -r 192.0.2.2 -g
-ipvsadm -A -f 7 -s rr; ipvsadm -a -f 7 -r 192.0.2.2 -g
+ipvsadm -A -t 198.51.100.1:80 -s rr; ipvsadm -a -t 198.51.100.1:80 -r 192.0.2.2 FORWARD
+ipvsadm -A -f 7 -s rr; ipvsadm -a -f 7 -r 192.0.2.2 FORWARD
+at a ip link add t0 type ipip local 192.0.2.2; at a ip link set t0 up
 iptables -t mangle -A PREROUTING -p udp --dport 53 -j MARK --set-mark 7
 """
 
 
-def test_a_real_server_with_the_virtual_address_is_sent_to_directly(build: Callable[..., Lab]) -> None:
-    bench = Layers(build, {"node": DIRECT}, servers=["node", "node/a", "node/far"])
+@pytest.mark.parametrize("forward", ["-g", "-i"])
+def test_a_real_server_with_the_virtual_address_answers_by_itself(build: Callable[..., Lab], forward: str) -> None:
+    bench = Layers(build, {"node": DIRECT.replace("FORWARD", forward)}, servers=["node", "node/a", "node/far"])
     targets = [("198.51.100.1", "tcp", 80), ("198.51.100.1", "udp", 53), ("198.51.100.1", "icmp", None)]
     assert bench.disagreements([Call(place, *target) for place in ("node/far", "node") for target in targets]) == []
-
-
-def test_reading_a_host_loads_no_module(build: Callable[..., Lab]) -> None:
-    bench = Layers(build, {"node": "ns a"}, servers=[])
-    before = bench.sh("node", "cut -d' ' -f1 /proc/modules | sort")
-    bench.world()
-    assert bench.sh("node", "cut -d' ' -f1 /proc/modules | sort") == before

@@ -268,7 +268,7 @@ FAULTS = (
     Fault("masquerading overlooked", RULE, "Rule.effect",
           _nat(lambda found: effects.ACCEPT if found.masquerade else found)),
     Fault("answers are not translated back", f"{SIMULATE}.nat", "_translate", _unreversed),
-    Fault("a local packet is not routed again", f"{SIMULATE}.send", "_reroute", _always(None)),
+    Fault("a local packet is not routed again", f"{SIMULATE}.send", "reroute", _always(None)),
     Fault("bridge netfilter overlooked", f"{SIMULATE}.bridge", "asks_netfilter", _always(False)),
     Fault("bridge netfilter always on", f"{SIMULATE}.bridge", "asks_netfilter", _always(True)),
     Fault("hairpin and isolation overlooked", "netdoctor.topology.wire", "may_cross", _always(True)),
