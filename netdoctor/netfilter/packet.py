@@ -150,6 +150,7 @@ class Packet:
     dst_mac: str | None = None
     pkttype: Literal["host", "broadcast", "multicast", "otherhost", "outgoing", "loopback"] = "host"
     has_socket: bool = False  # made by a local process, whose socket it still carries
+    kernel_socket: bool = False  # made by the kernel on a socket of its own, which is no process's
     uid: int | None = None  # of that socket; None while has_socket: not known
     gid: int | None = None
     realm: int = 0

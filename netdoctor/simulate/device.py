@@ -79,7 +79,7 @@ def _loop(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
     """Loopback: the packet keeps its connection and its route, and loses its socket (loopback_xmit)."""
     from netdoctor.simulate import receive as reception
 
-    frame.packet.has_socket = False
+    frame.packet.has_socket = frame.packet.kernel_socket = False
     frame.packet.in_dev, frame.packet.out_dev = link.name, None
     return partial(reception.receive_ip, run, netns, link, frame)
 

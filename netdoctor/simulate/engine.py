@@ -167,7 +167,8 @@ def _send(run: Run, resolved: Resolved, packet: Packet) -> Onward:
 
 
 def _send_reply(run: Run, fate: Fate, back: Packet, oif: str | None) -> Onward:
-    return send.send(run, fate.netns, back, oif=oif)
+    preferred = fate.interface if back.proto == ICMPV6 else None
+    return send.send(run, fate.netns, back, oif=oif, preferred=preferred)
 
 
 def _left(run: Run, resolved: Resolved, fate: Fate, outcome: Outcome) -> Outcome:

@@ -45,6 +45,7 @@ class Key:
     src: int = 0  # 0: not chosen yet
     iif: str | None = "lo"  # "lo": made here
     oif: str | None = None
+    preferred: str | None = None  # a device that `oif` of a rule sees, and that routes need not go by
     mark: int = 0
     tos: int = 0
     proto: int = 0
@@ -277,7 +278,7 @@ def _selects(rule: PolicyRule, key: Key) -> Answer:
     """Whether the selectors of a rule fit (fib_rule_match, fib4_rule_match, fib6_rule_match)."""
     if rule.iif is not None and rule.iif != key.iif:
         return False
-    if rule.oif is not None and rule.oif != key.oif:
+    if rule.oif is not None and rule.oif not in (key.oif, key.preferred):
         return False
     if rule.fwmark is not None and (rule.fwmark ^ key.mark) & rule.fwmask:
         return False

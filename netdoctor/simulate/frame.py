@@ -35,7 +35,7 @@ def scrub(packet: Packet, *, other_namespace: bool) -> None:
     packet.direction = "ORIGINAL"
     packet.phys_in = packet.phys_out = None
     packet.bridged = False
-    packet.has_socket = False
+    packet.has_socket = packet.kernel_socket = False
     packet.uid = packet.gid = None
     packet.in_dev = packet.out_dev = None
     packet.realm = 0

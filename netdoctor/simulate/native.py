@@ -82,7 +82,9 @@ def _native(json_text: str, refused: set[tuple[str, str]]) -> Iterator[BaseChain
     named = {
         (one.family, one.table, one.name) for one in survey.tables(json_text, refused).base_chains
     }  # of dormant tables none
-    for (family, name), table in ruleset.parse(json_text).items():
+    # What iptables-nft keeps is not made into objects: there may be 200,000 rules of it.
+    wanted = {(family, table) for family, table, _ in named}
+    for (family, name), table in ruleset.parse(json_text, wanted).items() if wanted else ():
         for chain in table.chains.values():
             if (family, name, chain.name) in named:
                 yield BaseChain(table, chain)

@@ -41,6 +41,7 @@ def answer(flow: Flow, fate: Fate) -> Packet:
         reply.mark = request.mark if _reflects(netns, family) else 0
         reply.payload = request.payload
         reply.tos = request.tos
+        reply.kernel_socket = True  # icmp_push_reply
         return reply
     reply.has_socket = True
     if fate.socket is not None:

@@ -29,6 +29,7 @@ def send(
     packet: Packet,
     *,
     oif: str | None = None,
+    preferred: str | None = None,
     any_source: bool = False,
     connects: bool = False,
     connected: bool = False,
@@ -39,11 +40,13 @@ def send(
     `connects`: the socket is connected first, and IPv4 routes once more with the source that it chose
     (ip_route_connect). IPv6 does so for echo requests only: a socket keeps the route that it found without a source
     (ip6_dst_store); `connected`: such a socket sends again.
+    `preferred`: what came in by that device is answered (icmpv6_echo_reply).
     `chosen` is called with the packet once its source is known, before any rule sees it.
     """
     uid = packet.uid if packet.has_socket else 0xFFFFFFFF if packet.family == 4 else 0
     wanted = oif if packet.family == 4 or not is_link_local(6, packet.dst) else oif or _link_local_device(netns, packet)
-    key = routing.key_of(packet, uid=uid, oif=wanted, **({"src": 0} if connected and packet.family == 6 else {}))
+    source = {"src": 0} if connected and packet.family == 6 else {}
+    key = routing.key_of(packet, uid=uid, oif=wanted, preferred=preferred, **source)
     route = routing.output(run, netns, key, any_source=any_source)
     if isinstance(route, routing.Route) and not packet.src:
         packet.src = route.src

@@ -16,7 +16,7 @@ from netdoctor.netfilter.nft.statements import BREAK, compile_statement
 from netdoctor.netfilter.nft.text import rule_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from netdoctor.netfilter.effect import Effect
     from netdoctor.netfilter.nft.expressions import Asking
@@ -105,15 +105,15 @@ def _pairs(elements: Sequence[Any], *, is_map: bool) -> Iterator[tuple[Any, Any]
         yield (element[0], element[1]) if is_map else (element, None)
 
 
-def parse(json_text: str) -> dict[tuple[str, str], Table]:
-    """Return the tables of `nft -j list ruleset` by family and name. Raises: RulesetError."""
+def parse(json_text: str, wanted: Collection[tuple[str, str]] | None = None) -> dict[tuple[str, str], Table]:
+    """Return the tables of `nft -j list ruleset` by family and name, or those that are wanted. Raises: RulesetError."""
     try:
-        return _tables(msgspec.json.decode(json_text)["nftables"])
+        return _tables(msgspec.json.decode(json_text)["nftables"], wanted)
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
         raise RulesetError("the nftables ruleset is not what `nft -j list ruleset` writes", "take it again") from None
 
 
-def _tables(listed: list[dict[str, Any]]) -> dict[tuple[str, str], Table]:
+def _tables(listed: list[dict[str, Any]], wanted: Collection[tuple[str, str]] | None) -> dict[tuple[str, str], Table]:
     tables: dict[tuple[str, str], Table] = {}
 
     def owner(item: dict[str, Any]) -> Table:
@@ -124,6 +124,8 @@ def _tables(listed: list[dict[str, Any]]) -> dict[tuple[str, str], Table]:
 
     for item in listed:
         for kind, written in item.items():
+            if wanted is not None and (written.get("family"), written.get("table")) not in wanted:
+                continue
             if kind == "chain":
                 owner(written).chains[written["name"]] = Chain(written)
             elif kind in {"set", "map"}:

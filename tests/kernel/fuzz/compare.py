@@ -383,7 +383,7 @@ def _other_rules(
     if missing is not None:
         return
     if observed.connects:
-        if outcome.verdict == "delivered" and call.proto != "tcp" and call.family == 4:
+        if outcome.verdict == "delivered" and call.proto != "tcp" and call.family == 4 and not _turns_round(steps):
             yield from _unforeseen(texts, said, observed)
         return
     said_set = set(said)
@@ -402,6 +402,11 @@ def _other_rules(
     if dropped and not dropped & said_set and outcome.connects == "no":
         counted = "; ".join(f"{key} {texts[key]}" for key in sorted(dropped))
         yield f"simulated {_why(outcome)}, the kernel counted {counted}"
+
+
+def _turns_round(steps: list[Step]) -> bool:
+    """Whether a packet leaves by where it came in: its sender is sent a redirect too (ip_rt_send_redirect)."""
+    return any(step.action == "forward" and f"dev {step.in_}" in (step.note or "") for step in steps)
 
 
 def _unforeseen(texts: dict[str, str], said: dict[str, None], observed: Observed) -> Iterator[str]:

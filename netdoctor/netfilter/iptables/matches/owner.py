@@ -39,7 +39,8 @@ class Owner(Match):
         answers: list[Answer] = []
         for option in self.written:
             if option.name == "--socket-exists":
-                answers.append(packet.has_socket is not option.negated)
+                exists = packet.has_socket or packet.kernel_socket
+                answers.append(exists is not option.negated)
             elif option.name in {"--uid-owner", "--gid-owner"}:
                 if not packet.has_socket:
                     # owner_mt returns "all options are inverted" where there is no socket
