@@ -45,7 +45,7 @@ class Call:
 
 def snapshot(lab: Lab, host: str) -> Snapshot:
     """Take a snapshot inside one host."""
-    done = lab.run(host, [sys.executable, "-c", PROGRAM, str(CHECKOUT)], check=True)
+    done = lab.run(host, [sys.executable, "-c", PROGRAM, str(CHECKOUT)], timeout=300, check=True)
     return store.decode(done.stdout.encode(), host)
 
 
