@@ -54,5 +54,5 @@ def test_every_rule_is_listed_and_every_listed_rule_exists() -> None:
 
 def test_the_commands_of_dev_are_those_that_the_readme_names() -> None:
     usage = (TOP / "dev").read_text()
-    for command in re.findall(r"\./dev ([a-z]+)", README):
+    for command in re.findall(r"\./dev ([a-z-]+)", README):
         assert f"\n    {command})" in usage

@@ -79,9 +79,8 @@ def _all(netns: Netns) -> tuple[BaseChain, ...]:
 
 
 def _native(json_text: str, refused: set[tuple[str, str]]) -> Iterator[BaseChain]:
-    named = {
-        (one.family, one.table, one.name) for one in survey.tables(json_text, refused).base_chains
-    }  # of dormant tables none
+    """Yield the chains that hook (nf_tables_register_hook): those of dormant tables do not."""
+    named = {(one.family, one.table, one.name) for one in survey.tables(json_text, refused).base_chains}
     # What iptables-nft keeps is not made into objects: there may be 200,000 rules of it.
     wanted = {(family, table) for family, table, _ in named}
     for (family, name), table in ruleset.parse(json_text, wanted).items() if wanted else ():

@@ -28,7 +28,7 @@ def address(text):
 
 
 def effect(text, packet_of, around, family=4, hook="PREROUTING", **fields):
-    rule = Rule("X", 1, text, family)
+    rule = Rule("X", 1, f"-p tcp {text}", family)  # ports and resets are those of a protocol
     return rule.effect(packet_of(family, **({"ctstate": None, "connection": None} | fields)), around(hook=hook))
 
 
