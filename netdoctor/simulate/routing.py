@@ -110,6 +110,12 @@ def _output6(run: Run, netns: Netns, key: Key) -> Route | NoRoute:
     ):
         return NoRoute("EINVAL", None, f"{format_address(6, key.src)} cannot be a source")
     found = fib(netns, 6).lookup(run, key)
+    if found.errno is not None and not key.src:
+        # Without a route a source is chosen of all addresses, and the lookup done again (ip6_dst_lookup_tail).
+        chosen = source.select6(netns, None, key.dst)
+        if chosen is not None:
+            key = replace(key, src=chosen)
+            found = fib(netns, 6).lookup(run, key)
     if found.errno is not None:
         return _none_found(netns, found, 6)
     _no_other(run, netns, found, key)

@@ -60,6 +60,9 @@ class Here:
 
     def reverse_path(self, packet: Packet, *, loose: bool, use_mark: bool, accept_local: bool) -> Answer:
         """Whether the source would be routed back (rpfilter_mt: net/ipv4/netfilter/ipt_rpfilter.c)."""
+        arrived = self.netns.link(packet.in_dev)
+        if arrived is not None and arrived.link_type == "loopback":  # rpfilter_is_loopback
+            return True
         key = Key(
             packet.family,
             packet.src,

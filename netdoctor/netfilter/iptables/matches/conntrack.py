@@ -59,17 +59,20 @@ class Conntrack(Match):
                 self.parsed[name] = value.upper()
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
-        """Say whether every option holds."""
-        return all_of(self._holds(option, packet) for option in self.written)
+        """Say whether every option holds; without an entry only `--ctstate` is asked, and it must be there."""
+        asked = self.written
+        if packet.connection is None:
+            asked = tuple(option for option in asked if option.name == "--ctstate")
+            if not asked:
+                return False
+        return all_of(self._holds(option, packet) for option in asked)
 
     def _holds(self, option: Option, packet: Packet) -> Answer:
         wanted = self.parsed[option.name]
         if option.name == "--ctstate":
             return (not wanted.isdisjoint(_states(packet))) is not option.negated
         connection = packet.connection
-        if connection is None:
-            # conntrack_mt: without an entry only --ctstate is asked; every other option fails.
-            return False
+        assert connection is not None
         if option.name == "--ctdir":
             return (packet.direction == wanted) is not option.negated
         if option.name == "--ctproto":
