@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from netdoctor.netfilter.packet import Family, Hook
     from netdoctor.netfilter.ternary import Answer
     from netdoctor.simulate.hooks import At
-    from netdoctor.simulate.run import Run
     from netdoctor.topology.namespace import Netns
 
 
@@ -93,21 +92,26 @@ def _native(json_text: str, refused: set[tuple[str, str]]) -> Iterator[BaseChain
 class _Decider:
     """What no snapshot shows is decided by a fork."""
 
-    run: Run
+    at: At
     where: str
 
     def holds(self, answer: Answer, what: str) -> bool:
         if isinstance(answer, Chance):
             weights = [answer.probability, 1 - answer.probability]
-            return self.run.choose([f"{self.where}: {what}", f"{self.where}: not {what}"], weights) == 0
+            return self.at.run.choose([f"{self.where}: {what}", f"{self.where}: not {what}"], weights) == 0
         assert isinstance(answer, Unknown)
         label = f"{self.where}: {answer.why}"
-        return self.run.choose([f"{label}: assumed to match", f"{label}: assumed not to match"]) == 0
+        if self.at.run.choose([f"{label}: assumed to match", f"{label}: assumed not to match"]) == 0:
+            self.at.packet.notes.insert(0, f"assumed to match: {answer.why}")
+            return True
+        return False
 
     def pick(self, weights: Sequence[float], what: str) -> int:
         if len(weights) == 1:
             return 0
-        return self.run.choose([f"{self.where}: {what} is {number}" for number in range(len(weights))], list(weights))
+        return self.at.run.choose(
+            [f"{self.where}: {what} is {number}" for number in range(len(weights))], list(weights)
+        )
 
 
 def _walk(at: At, base: BaseChain) -> tables.Result:
@@ -122,7 +126,7 @@ def _walk(at: At, base: BaseChain) -> tables.Result:
         if rule is None:
             stack.pop()
             continue
-        decider = _Decider(at.run, f"{at.netns.name} {base.label} {chain.name} rule {rule.number}")
+        decider = _Decider(at, f"{at.netns.name} {base.label} {chain.name} rule {rule.number}")
         done = rule.run(Asking(at.packet, here, decider))
         if done is None:
             at.packet.notes.clear()
