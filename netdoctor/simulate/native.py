@@ -98,7 +98,8 @@ class _Decider:
     def holds(self, answer: Answer, what: str) -> bool:
         if isinstance(answer, Chance):
             weights = [answer.probability, 1 - answer.probability]
-            return self.at.run.choose([f"{self.where}: {what}", f"{self.where}: not {what}"], weights) == 0
+            labels = [f"{self.where}: {what}", f"{self.where}: not {what}"]
+            return self.at.run.choose(labels, weights) == 0
         assert isinstance(answer, Unknown)
         label = f"{self.where}: {answer.why}"
         if self.at.run.choose([f"{label}: assumed to match", f"{label}: assumed not to match"]) == 0:
