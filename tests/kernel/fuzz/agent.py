@@ -260,12 +260,12 @@ class Agent:
                 one = self._client(flow)
                 self._begin(one, flow)
             answers, said = self._converse(one, flow, patience)
-            for descriptor, _ in self.poll.poll(0):
-                if descriptor != one.fileno():
-                    self._served(descriptor)
         except OSError as failure:
             said = errno.errorcode.get(failure.errno or 0, str(failure))
         finally:
+            for descriptor, _ in self.poll.poll(0):  # what arrived while the client was told of an error
+                if one is None or descriptor != one.fileno():
+                    self._served(descriptor)
             if one is not None:
                 self._close(one)
             self._hang_up()

@@ -417,7 +417,7 @@ def _unforeseen(texts: dict[str, str], said: dict[str, None], observed: Observed
         ours = (program.startswith("iptables-") and not key.endswith(" 0")) or key.startswith(f"{netns} nft ip ")
         # What stands behind a counter may end the rule, which then is none that matched.
         last = texts.get(key, "").rpartition("counter")[2].split()
-        ours = ours and not {"vmap", "map", "l4proto"} & set(last)
+        ours = ours and not {"vmap", "map", "l4proto", "reset"} & set(last)
         if ours and key in texts and not _either_order(texts, key, connects=True):
             yield f"the kernel counted {key} ({texts[key]}), which was not simulated"
             return
