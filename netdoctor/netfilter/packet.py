@@ -155,6 +155,7 @@ class Packet:
     gid: int | None = None
     realm: int = 0
     trace: bool = False
+    duplicate: bool = False  # a copy that TEE made, while its namespace still sends it (in_nf_duplicate)
     balanced: bool = False  # skb->ipvs_property: IPVS has handled it, and does not look at it again
 
     # connection tracking: None until conntrack has seen it (raw sees it so: `--ctstate INVALID` matches)

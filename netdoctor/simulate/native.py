@@ -117,6 +117,8 @@ class _Decider:
 
 def _walk(at: At, base: BaseChain) -> tables.Result:
     """A packet's way through a base chain and those that it jumps to (nft_do_chain)."""
+    from netdoctor.simulate import duplicate
+
     table, here = base.table, at.here(base.table.name)
     template: effects.CtTemplate | None = None
     stack: list[tuple[ruleset.Chain, Iterator[ruleset.Rule]]] = [(base.chain, iter(base.chain.rules))]
@@ -156,7 +158,11 @@ def _walk(at: At, base: BaseChain) -> tables.Result:
                 if wanted.goto:
                     stack.pop()
                 stack.append((target, iter(target.rules)))
-            elif not isinstance(wanted, effects.Continue | effects.Tee):
+            elif isinstance(wanted, effects.Tee):
+                doubt = duplicate.send_copy(at, wanted)
+                if doubt is not None:
+                    return tables.Result(effects.Undecided(doubt), where, template)
+            elif not isinstance(wanted, effects.Continue):
                 return tables.Result(wanted, where, template)
     return _policy(at, base, template)
 

@@ -100,10 +100,22 @@ def matching(netns: Netns, packet: Packet, *, transparent: bool, wildcard: bool)
         return False
     if not known(netns):
         return Unknown("match socket: the sockets of this namespace are not in the snapshot")
-    established = packet.proto == TCP and bool(packet.tcp_flags & ACK)
+    established = packet.proto == TCP and bool(packet.tcp_flags & ACK) and _is_as_delivered(packet)
     socket = receiver(netns, packet, packet.in_dev)
     if socket is None:
         return False
     if bound_to(socket) is None and not wildcard and not established:
         return False
     return not transparent or socket.transparent
+
+
+def _is_as_delivered(packet: Packet) -> bool:
+    """Return whether a packet has the ends that its connection's socket knows: none of them is still to be translated.
+
+    Kernel: net/ipv4/inet_hashtables.c:__inet_lookup_established
+    """
+    if packet.connection is None or packet.direction == "REPLY":
+        return True
+    answer = packet.connection.reply
+    ends = (answer.dst, answer.dport, answer.src, answer.sport)
+    return (packet.src, packet.sport, packet.dst, packet.dport) == ends

@@ -99,7 +99,14 @@ class Here:
         return own if own is not None and own in devices else ""
 
     def local_socket(self, packet: Packet, *, transparent: bool, wildcard: bool) -> Answer:
-        """Whether a local socket would take the packet (socket_match): the flow's own client has one too."""
+        """Whether a local socket would take the packet (socket_match): the flow's own client has one too.
+
+        An answer to an IPv4 connection whose source was translated is sought as what it will be (nf_sk_lookup_slow_v4).
+        """
+        connection = packet.connection
+        if packet.family == 4 and connection is not None and packet.direction == "REPLY" and connection.snat_done:
+            packet = packet.clone()
+            packet.dst, packet.dport = connection.original.src, connection.original.sport
         if self.run.client is not None and self.run.client[0] is self.netns:
             sent = self.run.client[1]
             ends = (packet.proto, packet.dst, packet.dport, packet.src, packet.sport)

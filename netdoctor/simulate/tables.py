@@ -102,6 +102,8 @@ def carry_out(at: At, result: Result) -> Fate | None:
 
 def walk(at: At, place: Place) -> Result:
     """Ask one table's chain for this hook (ipt_do_table)."""
+    from netdoctor.simulate import duplicate
+
     here = at.here(place.name)
     base = place.table.chains[at.hook]
     template: effects.CtTemplate | None = None
@@ -118,7 +120,12 @@ def walk(at: At, place: Place) -> Result:
         result = rule.effect(at.packet, here)
         where = place_of(at, place, chain, rule)
         note(at, where, result, stage=cast("Stage", place.name))
-        if isinstance(result, effects.Continue | effects.Tee):
+        if isinstance(result, effects.Tee):
+            why = duplicate.send_copy(at, result)
+            if why is not None:
+                return Result(effects.Undecided(why), where, template)
+            continue
+        if isinstance(result, effects.Continue):
             continue
         if isinstance(result, effects.NoTrack):
             if at.packet.connection is None:

@@ -191,6 +191,24 @@ CASES = (
          (nft("table ip6 t {", "chain out { type nat hook output priority -100;",
               "meta l4proto udp dnat to fd00:1::2", "}", "}"),),
          udp("node", "fd00:1::99"), connects=True),
+    Case("a packet without extension headers has none of those that are denied",
+         (table("filter", "-A INPUT -p udp -m ipv6header ! --header frag --soft -j DROP", tool="ip6tables-legacy"),),
+         udp("p1", "fd00:1::1"), connects=False),
+    Case("a connection whose source is still to be translated is not found among the sockets",
+         (table("nat", "-A INPUT -p tcp -j SNAT --to-source 10.0.1.77"),
+          table("filter", "-A INPUT -p tcp -m socket -j DROP")),
+         tcp("p1", "10.0.1.1"), connects=True),
+    Case("the copy for a gateway that is not there changes nothing",
+         (table("mangle", "-A PREROUTING -p udp -j TEE --gateway 192.0.2.99"),),
+         udp("p1", "192.0.2.1"), connects=True),
+    Case("no more does that of a native dup",
+         (nft("table ip t {", "chain pre { type filter hook prerouting priority -150;",
+              "udp dport 80 dup to 192.0.2.99", "}", "}"),),
+         udp("p1", "192.0.2.1"), connects=True),
+    Case("the copy of a packet of IPv6 goes to its gateway too",
+         (table("mangle", "-A PREROUTING -p udp -j TEE --gateway 2001:db8:1::99", tool="ip6tables-legacy"),
+          table("nat", "-A POSTROUTING -o eth0 -j MASQUERADE", tool="ip6tables-legacy")),
+         udp("p1", "2001:db8:1::1"), connects=True),
 )  # fmt: skip
 
 
@@ -219,3 +237,11 @@ def test_a_network_without_what_decides_gets_through(kernel: Kernel) -> None:
     calls = [replace(case.call, tos=0) for case in CASES if not case.hidden and not case.call.dst.endswith("99")]
     examined = compare.examine(kernel, Network(0, SPACES, STEPS, SERVERS, tuple(dict.fromkeys(calls))))
     assert all(one.connects for one in examined.observed)
+
+
+def test_a_copy_that_arrives_too_races_with_the_packet(kernel: Kernel) -> None:
+    step = table("mangle", "-A PREROUTING -p udp -j TEE --gateway 192.0.2.1")
+    examined = compare.examine(kernel, Network(0, SPACES, (*STEPS, step), SERVERS, (udp("p1", "192.0.2.1"),)))
+    ((_, trace, _, _),) = compare.differences(examined)
+    assert compare.is_unknown(trace)
+    assert compare.undecided(trace) == ["a copy that TEE makes in host, and that is delivered in gw, is not modelled"]

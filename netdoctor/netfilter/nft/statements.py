@@ -379,6 +379,23 @@ class Reject(Statement):
         return BREAK
 
 
+class Duplicate(Statement):
+    """`dup to ADDRESS [device DEVICE]`: a copy goes there (nft_dup_ipv4_eval, nft_dup_ipv6_eval)."""
+
+    def __init__(self, given: dict[str, Any], scope: Scope) -> None:
+        self._address = compile_expression(given["addr"], scope, (kinds.IPV6 if scope.family == "ip6" else kinds.IPV4,))
+        self._device = str(given["dev"]) if "dev" in given else None
+
+    def run(self, asking: Asking) -> Done:
+        """The copy; the packet goes on."""
+        found = self._address.value(asking)
+        if found is None:
+            return BREAK
+        if isinstance(found, Unknown):
+            return [effects.Undecided(found.why)]
+        return [effects.Tee(int(found[0]), self._device)]
+
+
 class Queue(Statement):
     """`queue`: a program decides."""
 
@@ -438,5 +455,5 @@ _STATEMENTS: dict[str, Callable[[Any, Scope], Statement]] = {
     "ct helper": lambda given, scope: Fixed(effects.CtTemplate(helper=str(given))),
     "synproxy": lambda given, scope: Fixed(effects.SynProxy()),
     "tproxy": lambda given, scope: Fixed(effects.TProxy(None, 0)),
-    "dup": lambda given, scope: Idle(),
+    "dup": Duplicate,
 }

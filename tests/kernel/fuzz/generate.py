@@ -106,7 +106,7 @@ def _calls(made: Plan, count: int) -> list[Call]:
         payload = rng.choice((8, 8, 20, 100, 1380 if rng.random() < 0.3 else 30))
         calls.append(Call(
             here, dst, proto, port, 20000 + number, src=src,
-            mark=rng.choice(rules.MARKS) if rng.random() < 0.1 and seen else 0,
+            mark=rng.choice(rules.MARKS) if rng.random() < 0.2 and seen else 0,
             uid=rng.choice((1000, 1500)) if rng.random() < 0.12 and proto != "icmp" and seen else None,
             tos=rng.choice((0x10, 0x28, 0x02 if proto != "tcp" else 0x48)) if rng.random() < 0.12 else 0,
             ttl=rng.choice((1, 2, 3, 200)) if rng.random() < 0.06 else None,

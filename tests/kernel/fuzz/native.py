@@ -55,7 +55,7 @@ class Native:
         calls = [f"c{number}" for number in range(rng.choice((0, 1, 2)))]
         for number, chain in enumerate(calls):
             self.hook = ""
-            rules = [self._rule("filter", calls[number + 1 :]) for _ in range(rng.choice((1, 2, 3)))]
+            rules = self._probed([self._rule("filter", calls[number + 1 :]) for _ in range(rng.choice((1, 2, 3)))])
             body += [f"chain {chain} {{", *rules, "}"]
         # A chain must be there before it is called: those that are called last come first.
         body = body if len(calls) < 2 else self._sorted(body)
@@ -63,7 +63,7 @@ class Native:
             self.hook = hook
             kind = "route" if hook == "output" and rng.random() < 0.3 else "filter"
             policy = "drop" if rng.random() < 0.04 else "accept"
-            rules = [self._rule("filter", calls) for _ in range(rng.choice((1, 2, 3, 4)))]
+            rules = self._probed([self._rule("filter", calls) for _ in range(rng.choice((1, 2, 3, 4)))])
             if policy == "drop":
                 rules[:0] = [
                     "ct state established,related counter accept",
@@ -116,6 +116,13 @@ class Native:
         return [line for use in self.sets for line in declared[use]]
 
     # --- rules
+
+    def _probed(self, rules: list[str]) -> list[str]:
+        """Put rules that only count between others: what matches is seen, and no flow's fate hangs on it."""
+        for _ in range(self.rng.choice((0, 1, 2))):
+            made = self._match(self.rng.choice(self.seen))
+            rules.insert(self.rng.randint(0, len(rules)), f"{made or ''} counter".strip())
+        return rules
 
     def _rule(self, kind: str, calls: Sequence[str]) -> str:
         one = self.rng.choice(self.seen)

@@ -105,36 +105,40 @@ class Ruleset:
         if table == "nat" and "INPUT" in HOOKS[table] and chains:
             chains = chains[:1]
         policies = dict.fromkeys(HOOKS[table], "ACCEPT")
-        lines = [f"*{table}"]
-        rules: list[str] = []
+        written: dict[str, list[str]] = {chain: [] for chain in (*HOOKS[table], *chains)}
         if table == "nat":
-            rules += self._services(backends)
+            for line in self._services(backends):
+                written[line.split()[1]].append(line)
         called: dict[str, set[str]] = {chain: set() for chain in chains}
         for hook in HOOKS[table]:
             count = rng.choice((0, 0, 1, 1, 2, 3))
             if table == "filter" and rng.random() < 0.07:
                 policies[hook] = "DROP"
-                rules += self._usual(hook)
+                written[hook] += self._usual(hook)
                 count += 2
             for _ in range(count):
                 if chains and rng.random() < 0.3:
                     chain = rng.choice(chains)
                     called[chain].add(hook)
-                    rules.append(self._line(hook, self._matches(table, hook), f"-{rng.choice('jjg')} {chain}"))
+                    written[hook].append(self._line(hook, self._matches(table, hook), f"-{rng.choice('jjg')} {chain}"))
                 else:
-                    rules.append(self._rule(table, hook, {hook}))
+                    written[hook].append(self._rule(table, hook, {hook}))
         for at, chain in enumerate(chains):
             for _ in range(rng.choice((1, 2, 3))):
                 later = chains[at + 1 :]
                 if later and rng.random() < 0.2:
                     target = rng.choice(later)
                     called[target] |= called[chain]
-                    rules.append(self._line(chain, self._matches(table, ""), f"-{rng.choice('jjg')} {target}"))
+                    written[chain].append(self._line(chain, self._matches(table, ""), f"-{rng.choice('jjg')} {target}"))
                 else:
-                    rules.append(self._rule(table, chain, called[chain]))
+                    written[chain].append(self._rule(table, chain, called[chain]))
+        for chain, rules in written.items():
+            for _ in range(rng.choice((0, 1, 2, 3)) if rules else rng.choice((0, 0, 0, 1))):
+                rules.insert(rng.randint(0, len(rules)), self._probe(chain))
+        lines = [f"*{table}"]
         lines += [f":{hook} {policy} [0:0]" for hook, policy in policies.items()]
         lines += [f":{chain} - [0:0]" for chain in chains]
-        return [*lines, *rules, "COMMIT"]
+        return [*lines, *(line for rules in written.values() for line in rules), "COMMIT"]
 
     def _usual(self, hook: str) -> list[str]:
         """What people write before a policy of DROP."""
@@ -169,6 +173,28 @@ class Ruleset:
         return lines
 
     # --- rules
+
+    def _probe(self, chain: str) -> str:
+        """A rule that only counts: whether one thing matches is seen, and no flow's fate hangs on it."""
+        rng = self.rng
+        hook = chain if chain in HOOKS[self.table] else ""
+        if not self.seen or rng.random() < 0.1:
+            return f"-A {chain}"
+        one = rng.choice(self.seen)
+        words = [f"-p {self._protocol(one.proto)}"] if rng.random() < 0.75 else []
+        proto = one.proto if words else ""
+        kind = rng.random()
+        if kind < 0.2 and words:
+            words.append(self._of_protocol(proto, one))
+        elif kind < 0.3 and hook in HEAR | SAY:
+            words.append(self._device("-i" if hook in HEAR and (hook not in SAY or rng.random() < 0.5) else "-o"))
+        elif kind < 0.35:
+            words.append(self._address(*rng.choice((("-s", one.src), ("-d", one.dst)))))
+        elif self.table != "nat" or proto != "icmp":
+            made = rng.choice(PROBES)(self, one, hook, proto)
+            if made is not None and not (made.startswith("-p ") and words):
+                words.append(made)
+        return " ".join(["-A", chain, *words])
 
     def _rule(self, table: str, chain: str, hooks: set[str]) -> str:
         hook = chain if chain in HOOKS[table] else ""
@@ -288,7 +314,7 @@ class Ruleset:
             "SET": 1 if self.sets else 0, "AUDIT": 0.5, "TEE": 0.3,
         }  # fmt: skip
         own: dict[str, float] = {
-            "raw": {"DROP": 0.6, "NOTRACK": 2, "CT": 2, "TRACE": 1},
+            "raw": {"DROP": 0.6, "NOTRACK": 2, "CT": 4, "TRACE": 1},
             "mangle": {"DROP": 0.7, "DSCP": 1, "TOS": 1, "TTL": 1, "ECN": 0.5, "CLASSIFY": 0.5, "TCPMSS": 1,
                        "CHECKSUM": 0.5, "MARK": 3},
             "nat": {"NAT": 6, "ACCEPT": 2},
@@ -675,6 +701,9 @@ MATCHES: tuple[Callable[[Ruleset, Sample, str, str], str | None], ...] = (
     _set, _set, _set, _statistic, _time, _string, _u32, _tcpmss, _devgroup, _socket, _socket, _connbytes, _helper,
     _connlimit, _headers6, _absent, _limited,
 )  # fmt: skip
+
+# Of these every answer is sure, and each is as likely as any other.
+PROBES = tuple(dict.fromkeys(one for one in MATCHES if one not in {_statistic, _limited, _connlimit}))
 
 
 def sets(rng: random.Random, space: Space, seen: Sequence[Sample]) -> tuple[Step, dict[str, str]]:

@@ -332,7 +332,7 @@ def _settings(made: Plan) -> None:
             if (made.six or not name.startswith("ipv6")) and made.chance(0.03):
                 made.set("node", f"{name.format(dev)}={made.rng.choice(values)}")
     whole = {
-        "ipv4/icmp_echo_ignore_all": (1,), "ipv4/ip_default_ttl": (3, 2, 128), "ipv4/fwmark_reflect": (1,),
+        "ipv4/icmp_echo_ignore_all": (1,), "ipv4/fwmark_reflect": (1,),
         "ipv4/tcp_fwmark_accept": (1,), "netfilter/nf_conntrack_tcp_loose": (0,),
         "netfilter/nf_conntrack_tcp_be_liberal": (1,), "netfilter/nf_conntrack_acct": (1,),
         "ipv4/conf/all/route_localnet": (1,), "ipv4/conf/all/src_valid_mark": (1,), "ipv4/ip_nonlocal_bind": (1,),
@@ -341,6 +341,8 @@ def _settings(made: Plan) -> None:
     for name, values in whole.items():
         if (made.six or not name.startswith("ipv6")) and made.chance(0.04):
             made.set("node", f"{name}={made.rng.choice(values)}")
+    if made.chance(0.12):
+        made.set("node", f"ipv4/ip_default_ttl={made.rng.choice((3, 2, 63, 128))}")
     for pod in [name for name in made.spaces if name[0] in "pqcs" and name != "peer"]:
         if made.chance(0.05):
             made.set(pod, f"ipv4/conf/all/rp_filter={made.rng.choice((1, 2))}")
@@ -360,7 +362,7 @@ def _policy_routing(made: Plan) -> None:
         source = address(rng.choice(pods), rng.choice((1, 2, 3)), family)
         mark, dev = rng.choice(("0x1", "0x1/0x1", "0x2/0x3")), rng.choice(made.space("node").devices)
         selectors = [
-            f"from {source}", f"fwmark {mark}", f"iif {dev}", f"to {rng.choice(INTERNET[family])}",
+            f"from {source}", *(f"fwmark {mark}" for _ in range(5)), f"iif {dev}", f"to {rng.choice(INTERNET[family])}",
             f"not from {source}",
             "ipproto tcp dport 80", "ipproto udp", f"from {address('lan', 10, family)}", "uidrange 1000-2000",
             "tos 0x10", "oif eth0",
