@@ -129,6 +129,7 @@ class Packet:
     tcp_mss: int | None = None  # the MSS option of a SYN
     tcp_options: frozenset[int] = frozenset()  # option kinds
     size: int = 60  # bytes of the IP packet
+    pieces: int | None = None  # it travels in fragments of at most so many bytes (frag_max_size); None: whole
     ttl: int = 64
     tos: int = 0  # the whole byte: DSCP and ECN
     flow_label: int = 0
@@ -170,6 +171,11 @@ class Packet:
         twin = copy.copy(self)
         twin.notes = []
         return twin
+
+    @property
+    def widest(self) -> int:
+        """The bytes of the largest IP packet that it travels in."""
+        return self.size if self.pieces is None else min(self.size, self.pieces)
 
     def tuple(self) -> ConnTuple:
         """Return the conntrack tuple of the packet as it is now (nf_ct_get_tuple)."""

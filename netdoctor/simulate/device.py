@@ -60,8 +60,8 @@ def _veth(run: Run, netns: Netns, far: tuple[Netns, Link], frame: Frame) -> Onwa
     """The other end of the pair gets it (veth_xmit, __dev_forward_skb)."""
     peer, link = far
     packet = frame.packet
-    if packet.size > link.mtu + _VLAN_HEADER:
-        detail = f"{packet.size} bytes do not fit the mtu {link.mtu} of {link.name}; nobody is told"
+    if packet.widest > link.mtu + _VLAN_HEADER:
+        detail = f"{packet.widest} bytes do not fit the mtu {link.mtu} of {link.name}; nobody is told"
         run.step("transmit", peer, packet, action="drop", note=detail)
         cause = run.cause("mtu", peer, interface=link.name, detail=detail)
         return Fate("too-big", peer, link.name, packet, cause)

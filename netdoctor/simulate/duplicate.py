@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from netdoctor.netfilter.packet import ICMPV6
 from netdoctor.simulate import output, routing, send
 from netdoctor.simulate.fib import Key
 from netdoctor.simulate.frame import Frame
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from netdoctor.netfilter.packet import Packet
     from netdoctor.simulate.run import Fate
 
+_DISCOVERY = {133, 134, 135, 136, 137}
 _MOST = 2  # copies of copies that are followed
 # So a copy ends without anybody noticing. Its neighbour is missed seconds later, when the flow has long been answered.
 _UNSEEN = {"dropped", "martian", "left", "link-down", "no-neighbour", "not-forwarded"}
@@ -32,6 +34,8 @@ def send_copy(at: At, tee: Tee) -> str | None:
     packet, run = at.packet, at.run
     if packet.duplicate and at.hook in ("OUTPUT", "POSTROUTING"):
         return None
+    if packet.proto == ICMPV6 and packet.icmp_type in _DISCOVERY:
+        return None  # nobody believes what has passed a router, or is not about an address of his own
     if run.muted > _MOST:
         return f"a copy of a copy that TEE makes in {at.netns.name}"
     copy = _copy(at)

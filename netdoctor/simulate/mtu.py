@@ -26,12 +26,12 @@ def of(netns: Netns, route: Route) -> int:
 def check_forward(run: Run, netns: Netns, in_dev: str, packet: Packet, route: Route) -> Fate | None:
     """A forwarded packet that must not be fragmented and does not fit: told to its sender (ip_forward)."""
     limit = of(netns, route)
-    if packet.size <= limit:
+    if packet.widest <= limit:
         return None
     if packet.family == 4 and not packet.df:
-        run.step("transmit", netns, packet, action="fragment", note=f"{packet.size} bytes in pieces of {limit}")
+        _cut(run, netns, packet, limit)
         return None
-    detail = f"{packet.size} bytes do not fit the mtu {limit} of {route.dev}"
+    detail = f"{packet.widest} bytes do not fit the mtu {limit} of {route.dev}"
     run.step("route", netns, packet, action="drop", note=detail, hook="forward")
     cause = run.cause("mtu", netns, interface=route.dev, detail=detail, drop_reason="PKT_TOO_BIG")
     kind = "frag-needed" if packet.family == 4 else "packet-too-big"
@@ -41,12 +41,18 @@ def check_forward(run: Run, netns: Netns, in_dev: str, packet: Packet, route: Ro
 def check_output(run: Run, netns: Netns, packet: Packet, route: Route) -> Fate | None:
     """What is sent here and does not fit (ip_fragment, ip6_finish_output): cut in pieces, or refused with EMSGSIZE."""
     limit = of(netns, route)
-    if packet.size <= limit or not packet.has_socket:
+    if packet.widest <= limit or not packet.has_socket:
         return None
     if not packet.df:
-        run.step("transmit", netns, packet, action="fragment", note=f"{packet.size} bytes in pieces of {limit}")
+        _cut(run, netns, packet, limit)
         return None
     detail = f"{packet.size} bytes do not fit the mtu {limit} of {route.dev}"
     run.step("transmit", netns, packet, action="drop", note=detail)
     cause = run.cause("mtu", netns, interface=route.dev, detail=detail, drop_reason="PKT_TOO_BIG")
     return Fate("too-big", netns, route.dev, packet, cause, errno="EMSGSIZE")
+
+
+def _cut(run: Run, netns: Netns, packet: Packet, limit: int) -> None:
+    """Send it in fragments; who puts them together on the way cuts it no wider again (ip_fragment, frag_max_size)."""
+    run.step("transmit", netns, packet, action="fragment", note=f"{packet.size} bytes in pieces of {limit}")
+    packet.pieces = limit

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[3]
 TABLES = {"raw", "mangle", "nat", "filter", "security"}  # kept by iptables-nft, which prints them itself
 PATIENCE, MORE_PATIENCE = 0.03, 0.4  # seconds
+UNTOLD = re.compile("-m string|--gid-owner|skgid")  # what stands in an answer, and whose group a server has
 NO_WAY = "the outside has no way back"
 
 
@@ -383,7 +384,7 @@ def _other_rules(
         yield f"simulated a hit of {missing} ({texts[missing]}), which counted nothing"
     if missing is not None:
         return
-    # A copy passes OUTPUT too, and what stands in an answer is not known beforehand.
+    # A copy passes OUTPUT too.
     quiet = (observed.connects or _is_silent(outcome)) and not _turns_round(steps)
     quiet = quiet and not any(step.action == "TEE" for step in steps)
     if call.proto != "tcp" and outcome.verdict == "delivered" and quiet:
@@ -419,7 +420,7 @@ def _unforeseen(
     """Rules that counted and were not simulated: of datagrams that got through, every packet is known."""
     for key in sorted(set(observed.hits) - set(said)):
         # An empty chain is not asked: its policy counts for nothing.
-        if key not in texts or (key.endswith(" 0") and " nft " not in key) or "-m string" in texts[key]:
+        if key not in texts or (key.endswith(" 0") and " nft " not in key) or UNTOLD.search(texts[key]):
             continue
         # What stands behind a counter may end the rule, which then is none that matched.
         last = texts[key].rpartition("counter")[2].split() if " nft " in key else ()
