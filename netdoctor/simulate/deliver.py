@@ -9,11 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.packet import ICMP, ICMPV6, TCP, UDP, format_address
-from netdoctor.simulate import device, neighbour, sockets
+from netdoctor.simulate import device, neighbour, routing, send, sockets
 from netdoctor.simulate.frame import BROADCAST, OUTSIDE, Frame
 from netdoctor.simulate.hooks import At, pass_hook
 from netdoctor.simulate.run import Answer, Fate, Onward, Run, protocol
-from netdoctor.topology.addresses import with_port
+from netdoctor.topology.addresses import is_link_local, is_multicast, with_port
 
 if TYPE_CHECKING:
     from netdoctor.model.snapshot import Link, Socket
@@ -155,13 +155,28 @@ def _is_heard(fate: Fate, netns: Netns) -> bool:
 
 def _through(run: Run, netns: Netns, link: Link, packet: Packet, mac: str | None) -> Fate:
     packet.out_dev = link.name
-    for hook in ("OUTPUT", "POSTROUTING"):
-        fate = pass_hook(At(run, netns, hook, packet))
-        if fate is not None:
-            return fate
+    fate = pass_hook(At(run, netns, "OUTPUT", packet), _reroute) or pass_hook(At(run, netns, "POSTROUTING", packet))
+    if fate is not None:
+        return fate
     packet.src_mac, packet.dst_mac = link.mac, mac
     frame = Frame(packet, netns, link.name, next_hop=format_address(6, packet.dst))
     return run.travel(partial(device.transmit, run, netns, link, frame))
+
+
+def _reroute(at: At, table: str, before: Packet) -> Fate | None:
+    """Discovery asks for no route, unless mangle changed it; one by another device leads astray (ip6_route_me_harder).
+
+    Kernel: net/ipv6/ndisc.c:ndisc_send_skb, net/ipv6/netfilter.c:ip6_route_me_harder
+    """
+    packet = at.packet
+    if not send.routes_anew(table, packet, before):
+        return None
+    strict = is_multicast(6, packet.dst) or is_link_local(6, packet.dst)
+    key = routing.key_of(packet, oif=packet.out_dev if strict else None)
+    route = routing.output(at.run, at.netns, key, any_source=True)
+    if isinstance(route, routing.Route) and route.dev == packet.out_dev:
+        return None
+    return Fate("unreachable", at.netns, packet.out_dev, packet)
 
 
 def _rules6(netns: Netns) -> bool:

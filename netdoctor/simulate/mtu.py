@@ -41,7 +41,7 @@ def check_forward(run: Run, netns: Netns, in_dev: str, packet: Packet, route: Ro
 def check_output(run: Run, netns: Netns, packet: Packet, route: Route) -> Fate | None:
     """What is sent here and does not fit (ip_fragment, ip6_finish_output): cut in pieces, or refused with EMSGSIZE."""
     limit = of(netns, route)
-    if packet.widest <= limit or not packet.has_socket:
+    if packet.widest <= limit or not (packet.has_socket or packet.kernel_socket):
         return None
     if not packet.df:
         _cut(run, netns, packet, limit)

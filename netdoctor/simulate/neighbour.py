@@ -267,16 +267,20 @@ def _solicitor(netns: Netns, link: Link, packet: Packet) -> int | None:
 
 
 def solicitation(asker: int, hop: int) -> Packet:
-    """Return a neighbour solicitation (ndisc_send_ns); it goes to the solicited-node multicast address."""
+    """Return a neighbour solicitation (ndisc_send_ns); it goes to the solicited-node multicast address.
+
+    It has the kernel's own socket (ndisc_alloc_skb).
+    """
     group = (0xFF02 << 112) | (0x1FF << 24) | (hop & 0xFFFFFF)
     return Packet(
-        6, ICMPV6, asker, group, icmp_type=135, icmp_code=0, ttl=255, size=72, payload=hop.to_bytes(16, "big")
-    )
+        6, ICMPV6, asker, group, icmp_type=135, icmp_code=0, ttl=255, size=72, payload=hop.to_bytes(16, "big"),
+        kernel_socket=True,
+    )  # fmt: skip
 
 
 def advertisement(hop: int, asker: int) -> Packet:
     """Return the neighbour advertisement that answers it (ndisc_send_na)."""
-    return Packet(6, ICMPV6, hop, asker, icmp_type=136, icmp_code=0, ttl=255, size=72)
+    return Packet(6, ICMPV6, hop, asker, icmp_type=136, icmp_code=0, ttl=255, size=72, kernel_socket=True)
 
 
 def link_local(family: Family, value: int) -> bool:

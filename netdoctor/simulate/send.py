@@ -87,13 +87,7 @@ def _link_local_device(netns: Netns, packet: Packet) -> str | None:
 def reroute(at: At, table: str, before: Packet) -> Fate | None:
     """Route again where mangle or nat changed what decides the route (ipt_mangle_out, nf_nat_ipv4_local_fn)."""
     packet = at.packet
-    if table == "mangle":
-        changed = (packet.src, packet.dst, packet.mark, packet.tos) != (before.src, before.dst, before.mark, before.tos)
-    elif table == "nat":
-        changed = packet.dst != before.dst
-    else:
-        changed = False
-    if not changed:
+    if not routes_anew(table, packet, before):
         return None
     uid = packet.uid if packet.has_socket else 0xFFFFFFFF
     route = routing.output(at.run, at.netns, routing.key_of(packet, uid=uid), any_source=True)
@@ -105,6 +99,16 @@ def reroute(at: At, table: str, before: Packet) -> Fate | None:
         at.run.step("route", at.netns, packet, hook="output", action="again", note=route.text)
     at.route = route  # for the chains of this hook the packet leaves by the first route's device (nf_hook_state.out)
     return None
+
+
+def routes_anew(table: str, packet: Packet, before: Packet) -> bool:
+    """Whether a table of OUTPUT changed something that a route may hang on (ipt_mangle_out, ip6t_mangle_out)."""
+    if table == "nat":
+        return packet.dst != before.dst
+    if table != "mangle":
+        return False
+    changed = (packet.src, packet.dst, packet.mark, packet.tos) != (before.src, before.dst, before.mark, before.tos)
+    return changed or (packet.family == 6 and packet.ttl != before.ttl)
 
 
 def _no_route(run: Run, netns: Netns, packet: Packet, wrong: routing.NoRoute) -> Fate:

@@ -338,7 +338,10 @@ def _takes_back(outcome: Outcome) -> bool:
         "unknown",
         "ttl-exceeded",
     }
-    return outcome.connects != "yes" and outcome.reply is not None and outcome.reply.verdict in loud
+    if outcome.connects == "yes" or outcome.reply is None:
+        return False
+    # The error that a copy brings about some time later does so too.
+    return outcome.reply.verdict in loud or any(step.action == "TEE" for step in outcome.reply.steps)
 
 
 def _would_hear(network: Network, call: Call, outcome: Outcome) -> bool:
