@@ -27,7 +27,7 @@ _UNSEEN = {"dropped", "martian", "left", "link-down", "no-neighbour", "not-forwa
 
 
 def send_copy(at: At, tee: Tee) -> str | None:
-    """Send the copy (nf_dup_ipv4, nf_dup_ipv6). Returns None where nobody notices it, else why what comes of the flow cannot be known.
+    """Send the copy (nf_dup_ipv4, nf_dup_ipv6). Returns None where nobody notices it, else why nothing can be said.
 
     A copy that arrives, or is refused with an ICMP error, races with the packet itself.
     """
