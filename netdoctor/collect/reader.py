@@ -263,7 +263,10 @@ class Reader:
         words = ["ss", "-H", "-O", "-l", "-n", "-e", "-t", "-u", "-w"]
         if not all(loaded(module) for module in ("tcp_diag", "udp_diag", "raw_diag")):
             words = ["env", "PROC_ROOT=/proc", tool("ss") or "ss", *words[1:]]
-        text = self._run(*words)
+        try:
+            text = self._run(*words, "--inet-sockopt")
+        except NetdoctorError:  # iproute2 before 5.9 does not know it
+            text = self._run(*words)
         return sockets.parse(text, self.holders)
 
 

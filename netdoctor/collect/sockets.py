@@ -1,4 +1,4 @@
-"""What `ss -H -O -l -n -e` prints, as sockets. Knows nothing of processes beyond an inode's holder.
+"""What `ss -H -O -l -n -e --inet-sockopt` prints, as sockets. Knows nothing of processes beyond an inode's holder.
 
 Source: ss(8), iproute2 misc/ss.c
 """
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _PROTOS = frozenset({"tcp", "udp", "sctp", "raw", "udplite", "dccp", "mptcp"})
 _USERS = re.compile(r'users:\(\("((?:[^"\\]|\\.)*)",pid=(\d+)')
+_OPTIONS = re.compile(r"inet-sockopt: \(([^)]*)\)")
 _DETAIL = re.compile(r"\b(uid|ino|v6only|fwmark):(0x[0-9a-f]+|\d+)")
 
 
@@ -39,6 +40,7 @@ def _socket(line: str, holders: Mapping[int, tuple[str, int]]) -> Socket | None:
         program, pid = user[1], int(user[2])
     address, dev, port = local
     wildcard = address == "*"
+    options = _OPTIONS.search(line)
     bound = peer[0] not in {"*", "0.0.0.0", "::"}  # noqa: S104
     return Socket(
         family="ip6" if ":" in address or wildcard else "ip",
@@ -50,6 +52,7 @@ def _socket(line: str, holders: Mapping[int, tuple[str, int]]) -> Socket | None:
         peer_port=peer[2] if bound else None,
         dev=dev,
         v6only=bool(details.get("v6only")),
+        transparent=None if options is None else "transparent" in options[1].split(),
         uid=details.get("uid", 0) if "ino" in details else None,
         inode=details.get("ino"),
         mark=details.get("fwmark", 0),

@@ -266,7 +266,7 @@ class Socket(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     peer_port: int | None = None
     dev: str | None = None  # SO_BINDTODEVICE
     v6only: bool = False
-    transparent: bool = False
+    transparent: bool | None = None  # IP_TRANSPARENT; None: not told (iproute2 before 5.9, or no diagnosis module)
     uid: int | None = None
     inode: int | None = None
     mark: int = 0

@@ -96,16 +96,6 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
-class TProxy:
-    """Steer to a local socket without changing the packet; the mark is set where one is found."""
-
-    address: int | None
-    port: int
-    mark: int = 0
-    mask: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class SynProxy:
     """The kernel answers the SYN itself."""
 
@@ -126,20 +116,7 @@ class Undecided:
 
 
 Effect = (
-    Continue
-    | Accept
-    | Drop
-    | Return
-    | Jump
-    | Reject
-    | Nat
-    | NoTrack
-    | CtTemplate
-    | Queue
-    | TProxy
-    | SynProxy
-    | Tee
-    | Undecided
+    Continue | Accept | Drop | Return | Jump | Reject | Nat | NoTrack | CtTemplate | Queue | SynProxy | Tee | Undecided
 )
 
 CONTINUE, ACCEPT, RETURN = Continue(), Accept(), Return()

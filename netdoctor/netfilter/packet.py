@@ -9,7 +9,10 @@ import copy
 import ipaddress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from netdoctor.model.snapshot import Socket
 
 TCP, UDP, ICMP, ICMPV6, SCTP, UDPLITE, DCCP, ESP, AH, IPIP, GRE, IPV6_IN_IP = (
     6,
@@ -156,6 +159,7 @@ class Packet:
     gid: int | None = None
     realm: int = 0
     trace: bool = False
+    steered: Socket | None = None  # the local socket that TPROXY gave it (skb->sk): no other takes it
     duplicate: bool = False  # a copy that TEE made, while its namespace still sends it (in_nf_duplicate)
     balanced: bool = False  # skb->ipvs_property: IPVS has handled it, and does not look at it again
 

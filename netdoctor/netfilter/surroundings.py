@@ -53,6 +53,14 @@ class Surroundings(Protocol):
         """Whether a local socket would take the packet. Kernel: net/netfilter/xt_socket.c:socket_match."""
         ...
 
+    def steer(self, packet: Packet, address: int | None, port: int) -> Answer:
+        """Give a packet to a local transparent socket: its connection's, else who listens at `address` and `port`.
+
+        `address` None: the first one of the interface that it came in by; `port` 0: its own. Returns whether there is
+        such a socket. Kernel: net/netfilter/xt_TPROXY.c:tproxy_tg4, net/ipv4/netfilter/nf_tproxy_ipv4.c.
+        """
+        ...
+
     def transforms(self) -> Answer:
         """Whether any IPsec policy is there. Kernel: net/xfrm/xfrm_policy.c:xfrm_lookup."""
         ...

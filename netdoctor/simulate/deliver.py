@@ -16,7 +16,7 @@ from netdoctor.simulate.run import Answer, Fate, Onward, Run, protocol
 from netdoctor.topology.addresses import is_link_local, is_multicast, with_port
 
 if TYPE_CHECKING:
-    from netdoctor.model.snapshot import Link, Socket
+    from netdoctor.model.snapshot import Link
     from netdoctor.netfilter.packet import Packet
     from netdoctor.topology.namespace import Netns
     from netdoctor.topology.wire import Exit, Station
@@ -61,10 +61,14 @@ def _to_socket(run: Run, netns: Netns, dev: str, packet: Packet) -> Fate:
         run.assume(f"{netns.name} listens on {where}/{protocol(packet)}: its sockets are not in the snapshot")
         run.step("deliver", netns, packet, action="deliver", note=f"assumed to listen on {where}")
         return Fate("delivered", netns, dev, packet)
-    socket = sockets.receiver(netns, packet, dev)
+    socket = packet.steered or sockets.receiver(netns, packet, dev)
     if socket is not None:
+        if packet.proto == TCP:
+            run.accepted[netns.name, packet.tuple()] = socket
+        elif packet.steered is not None:
+            run.assume(f"{socket.program or 'the proxy'} answers from {where}, where it was called (IP_TRANSPARENT)")
         who = socket.program or "a process"
-        run.step("deliver", netns, packet, action="deliver", note=f"{who} listens on {_socket_text(socket)}")
+        run.step("deliver", netns, packet, action="deliver", note=f"{who} listens on {sockets.text(socket)}")
         return Fate("delivered", netns, dev, packet, program=socket.program, socket=socket)
     near = _nearly(netns, packet)
     note = f"nobody listens on {where}/{protocol(packet)}" + (f"; {near}" if near else "")
@@ -80,11 +84,6 @@ def _to_socket(run: Run, netns: Netns, dev: str, packet: Packet) -> Fate:
     return Fate("refused", netns, dev, packet, cause, answer=Answer(kind, netns, dev))
 
 
-def _socket_text(socket: Socket) -> str:
-    address = socket.address
-    return f"[{address}]:{socket.port}" if ":" in address else f"{address}:{socket.port}"
-
-
 def _nearly(netns: Netns, packet: Packet) -> str:
     """What listens on the port, but not for this packet: the usual mistake."""
     for socket in netns.snapshot.sockets:
@@ -93,7 +92,7 @@ def _nearly(netns: Netns, packet: Packet) -> str:
             and socket.proto == protocol(packet)
             and (socket.proto == "udp" or socket.state == "LISTEN")
         ):
-            return f"{socket.program or 'a process'} listens on {_socket_text(socket)} only"
+            return f"{socket.program or 'a process'} listens on {sockets.text(socket)} only"
     return ""
 
 

@@ -168,7 +168,8 @@ def _send(run: Run, resolved: Resolved, packet: Packet) -> Onward:
 
 def _send_reply(run: Run, fate: Fate, back: Packet, oif: str | None) -> Onward:
     preferred = fate.interface if back.proto == ICMPV6 else None
-    return send.send(run, fate.netns, back, oif=oif, preferred=preferred)
+    foreign = fate.packet.steered is not None  # a transparent socket answers from an address that is not its own
+    return send.send(run, fate.netns, back, oif=oif, preferred=preferred, any_source=foreign)
 
 
 def _left(run: Run, resolved: Resolved, fate: Fate, outcome: Outcome) -> Outcome:

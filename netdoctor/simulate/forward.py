@@ -16,6 +16,7 @@ from netdoctor.topology.addresses import is_link_local, is_loopback, is_multicas
 
 if TYPE_CHECKING:
     from netdoctor.model.snapshot import Link
+    from netdoctor.netfilter.packet import Packet
     from netdoctor.simulate.frame import Frame
     from netdoctor.simulate.routing import Route
     from netdoctor.topology.namespace import Netns
@@ -28,6 +29,8 @@ def forward(run: Run, netns: Netns, link: Link, frame: Frame, route: Route) -> O
         wrong = _forbidden6(run, netns, link, frame)
         if wrong is not None:
             return wrong
+    if packet.steered is not None:
+        return _kept(run, netns, link, packet)
     if packet.ttl <= 1:
         detail = "the time to live is used up"
         run.step("route", netns, packet, action="drop", note=detail, hook="forward")
@@ -43,6 +46,15 @@ def forward(run: Run, netns: Netns, link: Link, frame: Frame, route: Route) -> O
     if fate is not None:
         return fate
     return partial(output.output, run, netns, route, frame)
+
+
+def _kept(run: Run, netns: Netns, link: Link, packet: Packet) -> Fate:
+    """TPROXY gave it to a local socket, but no route brings it there (ip_forward, ip6_forward: skb->sk)."""
+    mark = f"ip rule add fwmark {packet.mark:#x} lookup 100" if packet.mark else "TPROXY sets no mark for an ip rule"
+    detail = f"TPROXY gave it to a local socket, and its route is not local; {mark}, ip route add local default dev lo"
+    run.step("route", netns, packet, action="drop", note=detail, hook="forward")
+    cause = run.cause("route", netns, interface=link.name, detail=detail)
+    return Fate("dropped", netns, link.name, packet, cause)
 
 
 def _forbidden6(run: Run, netns: Netns, link: Link, frame: Frame) -> Fate | None:

@@ -24,6 +24,7 @@ def receive_ip(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
     """Take an IP packet in on a device (ip_rcv, ipv6_rcv)."""
     packet = frame.packet
     packet.in_dev, packet.out_dev = link.name, None
+    packet.steered = None  # what bridge netfilter's TPROXY gave is taken away again (ip_rcv_core: skb_orphan)
     if link.link_type != "loopback":
         note = f"port {packet.phys_in}" if packet.phys_in else None
         run.step("receive", netns, packet, note=note)

@@ -53,7 +53,7 @@ def answer(flow: Flow, fate: Fate) -> Packet:
         if netns.number("net.ipv4.tcp_fwmark_accept", 0):
             reply.mark = request.mark
         return reply
-    if proto == UDP and (fate.socket is None or sockets.bound_to(fate.socket) is None):
+    if proto == UDP and request.steered is None and (fate.socket is None or sockets.bound_to(fate.socket) is None):
         reply.src = 0  # bound to every address: the route chooses
     return reply
 

@@ -15,8 +15,8 @@ from netdoctor.simulate.trace import Cause, CauseKind, Final, Outer, PacketView,
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from netdoctor.model.snapshot import Link
-    from netdoctor.netfilter.packet import Packet
+    from netdoctor.model.snapshot import Link, Socket
+    from netdoctor.netfilter.packet import ConnTuple, Packet
     from netdoctor.simulate.choices import Choices
     from netdoctor.simulate.conntrack import Conntrack
     from netdoctor.topology.namespace import Netns
@@ -102,6 +102,9 @@ class Run:
     hops: int = 0
     visited: set[Any] = field(default_factory=set)
     phase: Literal["request", "reply", "next"] = "request"
+    accepted: dict[tuple[str, ConnTuple], Socket] = field(
+        default_factory=dict
+    )  # netns, a connection's ends -> who has it
     client: tuple[Netns, Packet] | None = None  # the process that began the flow, and the packet as it sent it
     passed: dict[str, set[int]] = field(default_factory=dict)  # netns -> ids of connections seen in this phase
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netdoctor.netfilter.packet import ACK, ICMP, ICMPV6, PROTOCOL_NAMES, TCP, Family, Packet
+from netdoctor.netfilter.packet import ICMP, ICMPV6, PROTOCOL_NAMES, TCP, Family, Packet
 from netdoctor.netfilter.ternary import Answer, Unknown
 from netdoctor.topology.addresses import address
 
@@ -90,32 +90,32 @@ def bound_to(socket: Socket) -> tuple[Family, int] | None:
     return family, value
 
 
-def matching(netns: Netns, packet: Packet, *, transparent: bool, wildcard: bool) -> Answer:
-    """Return what `-m socket` says (socket_match).
+def connected(netns: Netns, packet: Packet) -> Socket | None:
+    """Return the connected UDP socket that takes a packet, of those bound to an address.
 
-    A listener bound to every address counts with `wildcard` only (--nowildcard), but an established connection to it
-    does.
+    Kernel: net/ipv4/netfilter/nf_tproxy_ipv4.c:nf_tproxy_get_sock_v4 (NF_TPROXY_LOOKUP_ESTABLISHED)
+    """
+    found = receiver(netns, packet, packet.in_dev)
+    return found if found is not None and found.peer is not None and bound_to(found) is not None else None
+
+
+def text(socket: Socket) -> str:
+    """Return where a socket listens (ss)."""
+    return f"[{socket.address}]:{socket.port}" if ":" in socket.address else f"{socket.address}:{socket.port}"
+
+
+def matching(netns: Netns, packet: Packet, socket: Socket | None, *, transparent: bool, wildcard: bool) -> Answer:
+    """Return what `-m socket` says (socket_match). `socket`: who has the packet's connection already, if anybody.
+
+    One that is bound to every address counts with `wildcard` only (--nowildcard).
     """
     if packet.proto in (ICMP, ICMPV6):
         return False
     if not known(netns):
         return Unknown("match socket: the sockets of this namespace are not in the snapshot")
-    established = packet.proto == TCP and bool(packet.tcp_flags & ACK) and _is_as_delivered(packet)
-    socket = receiver(netns, packet, packet.in_dev)
-    if socket is None:
+    socket = socket or receiver(netns, packet, packet.in_dev)
+    if socket is None or (bound_to(socket) is None and not wildcard):
         return False
-    if bound_to(socket) is None and not wildcard and not established:
-        return False
-    return not transparent or socket.transparent
-
-
-def _is_as_delivered(packet: Packet) -> bool:
-    """Return whether a packet has the ends that its connection's socket knows: none of them is still to be translated.
-
-    Kernel: net/ipv4/inet_hashtables.c:__inet_lookup_established
-    """
-    if packet.connection is None or packet.direction == "REPLY":
-        return True
-    answer = packet.connection.reply
-    ends = (answer.dst, answer.dport, answer.src, answer.sport)
-    return (packet.src, packet.sport, packet.dst, packet.dport) == ends
+    if transparent and socket.transparent is None:
+        return Unknown("match socket: whether a socket is transparent is not in the snapshot")
+    return not transparent or bool(socket.transparent)

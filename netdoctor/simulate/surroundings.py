@@ -112,7 +112,45 @@ class Here:
             ends = (packet.proto, packet.dst, packet.dport, packet.src, packet.sport)
             if packet.proto in (TCP, UDP) and ends == (sent.proto, sent.src, sent.sport, sent.dst, sent.dport):
                 return not transparent
-        return sockets.matching(self.netns, packet, transparent=transparent, wildcard=wildcard)
+        socket = packet.steered
+        if socket is None and packet.proto == TCP:
+            socket = self.run.accepted.get((self.netns.name, packet.tuple()))
+            wildcard = wildcard or socket is not None  # it has the address that it was called by
+        return sockets.matching(self.netns, packet, socket, transparent=transparent, wildcard=wildcard)
+
+    def steer(self, packet: Packet, address: int | None, port: int) -> Answer:
+        """Give a packet to a local transparent socket (tproxy_tg4, nf_tproxy_get_sock_v4).
+
+        The connection's own socket comes first, then who listens where the rule says (nf_tproxy_laddr4).
+        """
+        if not sockets.known(self.netns):
+            return Unknown("target TPROXY: the sockets of this namespace are not in the snapshot")
+        ends = packet.clone()
+        ends.dst = address or self._first_address(packet) or packet.dst
+        ends.dport = port or packet.dport
+        if packet.proto == TCP:
+            socket = self.run.accepted.get((self.netns.name, packet.tuple()))
+            socket = socket or sockets.receiver(self.netns, ends, packet.in_dev)
+        else:
+            socket = sockets.connected(self.netns, packet) or sockets.receiver(self.netns, ends, packet.in_dev)
+        if socket is None or not socket.transparent:
+            if socket is not None and socket.transparent is None:
+                return Unknown("target TPROXY: whether a socket is transparent is not in the snapshot")
+            return False
+        packet.steered = socket
+        packet.note(f"to the transparent socket of {socket.program or 'a process'}, {sockets.text(socket)}")
+        return True
+
+    def _first_address(self, packet: Packet) -> int | None:
+        """The first address of the interface that it came in by (nf_tproxy_laddr4, nf_tproxy_laddr6)."""
+        link = self.netns.link(packet.in_dev)
+        if link is None:
+            return None
+        passed_over = {"secondary"} if packet.family == 4 else {"tentative", "deprecated"}
+        for value, entry in self.netns.interface_addresses(link, packet.family):
+            if not passed_over & set(entry.flags):
+                return value
+        return None
 
     def transforms(self) -> Answer:
         """Whether any IPsec policy is there (xfrm_lookup): none where the snapshot read that there is none."""

@@ -90,8 +90,6 @@ def carry_out(at: At, result: Result) -> Fate | None:
         why = f"NFQUEUE {effect.number}: a program decides"
     elif isinstance(effect, effects.SynProxy):
         why = "SYNPROXY is not modelled"
-    elif isinstance(effect, effects.TProxy):
-        why = "TPROXY is not modelled"
     elif isinstance(effect, effects.Undecided):
         why = f"{effect.why} is not modelled"
     if why is not None:
@@ -229,7 +227,7 @@ def _action(result: effects.Effect) -> str:
         return "SNAT" if result.manip == "src" else "DNAT"
     names = {
         effects.Continue: "continue", effects.Accept: "ACCEPT", effects.Drop: "DROP", effects.Return: "RETURN",
-        effects.NoTrack: "NOTRACK", effects.CtTemplate: "CT", effects.Queue: "NFQUEUE", effects.TProxy: "TPROXY",
+        effects.NoTrack: "NOTRACK", effects.CtTemplate: "CT", effects.Queue: "NFQUEUE",
         effects.SynProxy: "SYNPROXY", effects.Tee: "TEE", effects.Undecided: "unknown",
     }  # fmt: skip
     return names[type(result)]

@@ -51,7 +51,10 @@ STEPS = (
     )),
     Step("node", "sysctl", ("ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1")),
 )  # fmt: skip
-SERVERS = tuple(Server(place, proto, "", 80) for place in SPACES for proto in ("tcp", "udp"))
+SERVERS = (
+    *(Server(place, proto, "", 80) for place in SPACES for proto in ("tcp", "udp")),
+    Server("node", "tcp", "", 3128, transparent=True),
+)
 
 
 def table(name: str, *rules: str, tool: str = "iptables-legacy", netns: str = "node") -> Step:
@@ -89,6 +92,11 @@ def echo(netns: str, dst: str, **more: object) -> Call:
 
 
 SOLICIT, ADVERT = "-p ipv6-icmp -m icmp6 --icmpv6-type 135", "-p ipv6-icmp -m icmp6 --icmpv6-type 136"
+STEER = "-p tcp -m tcp --dport 80 -j TPROXY --on-port 3128"
+PROXY = tuple(
+    Step("node", tool, ("rule add fwmark 0x1/0x1 priority 900 lookup 77", f"route add local {all_} dev lo table 77"))
+    for tool, all_ in (("ip", "0.0.0.0/0"), ("ip6", "::/0"))
+)
 CASES = (
     Case("who asks for an address is known to the one asked, who need not ask back",
          (table("filter", f"-A INPUT {SOLICIT} -j DROP", tool="ip6tables-legacy", netns="p1"),),
@@ -225,6 +233,34 @@ CASES = (
          (table("mangle", "-A PREROUTING -p udp -j TEE --gateway 2001:db8:1::99", tool="ip6tables-legacy"),
           table("nat", "-A POSTROUTING -o eth0 -j MASQUERADE", tool="ip6tables-legacy")),
          udp("p1", "2001:db8:1::1"), connects=True),
+    Case("TPROXY gives a packet to a transparent socket, whose answers bear the address that was called",
+         (*PROXY, table("mangle", f"-A PREROUTING {STEER} --tproxy-mark 0x1/0x1")),
+         tcp("gw", "203.0.113.9"), connects=True),
+    Case("so it does over IPv6",
+         (*PROXY, table("mangle", f"-A PREROUTING {STEER} --tproxy-mark 0x1/0x1", tool="ip6tables-legacy")),
+         tcp("gw", "2001:db8:ffff::9"), connects=True),
+    Case("TPROXY drops what no transparent socket takes",
+         (*PROXY, table("mangle", f"-A PREROUTING {STEER.replace('3128', '80')} --tproxy-mark 0x1/0x1")),
+         tcp("p1", "192.0.2.1"), connects=False),
+    Case("what TPROXY gave to a socket is not forwarded",
+         (*PROXY, table("mangle", f"-A PREROUTING {STEER}")), tcp("gw", "10.0.1.2"), connects=False),
+    Case("what it gave to a socket while bridge netfilter asked has none any more when it is received",
+         (*PROXY, table("mangle", f"-A PREROUTING {STEER}")), tcp("p1", "192.0.2.1"), connects=True),
+    Case("a connection that TPROXY made goes on by its own socket",
+         (*PROXY, table("mangle", "-A PREROUTING -p tcp -m socket --transparent -j MARK --set-mark 0x1",
+                        f"-A PREROUTING {STEER.replace('--dport', '--syn --dport')} --tproxy-mark 0x1/0x1")),
+         tcp("gw", "203.0.113.9"), connects=True),
+    Case("without that, only its first packet gets there",
+         (*PROXY, table("mangle", f"-A PREROUTING {STEER.replace('--dport', '--syn --dport')} --tproxy-mark 0x1/0x1")),
+         tcp("gw", "203.0.113.9"), connects=False),
+    Case("a native tproxy does the same, and its rule goes on",
+         (*PROXY, nft("table inet t {", "chain pre { type filter hook prerouting priority mangle;",
+                      "meta nfproto ipv4 tcp dport 80 tproxy ip to :3128 meta mark set 1 accept", "}", "}")),
+         tcp("gw", "203.0.113.9"), connects=True),
+    Case("a native tproxy without such a socket ends its rule",
+         (*PROXY, nft("table inet t {", "chain pre { type filter hook prerouting priority mangle;",
+                      "meta nfproto ipv4 tcp dport 80 tproxy ip to :80 drop", "}", "}")),
+         tcp("p1", "192.0.2.1"), connects=True),
 )  # fmt: skip
 
 
@@ -250,7 +286,7 @@ def test_the_simulator_says_what_the_kernel_does(kernel: Kernel, case: Case) -> 
 
 def test_a_network_without_what_decides_gets_through(kernel: Kernel) -> None:
     """So that none of the cases fails for another reason."""
-    calls = [replace(case.call, tos=0) for case in CASES if not case.hidden and not case.call.dst.endswith("99")]
+    calls = [replace(case.call, tos=0) for case in CASES if not case.hidden and not case.call.dst.endswith("9")]
     examined = compare.examine(kernel, Network(0, SPACES, STEPS, SERVERS, tuple(dict.fromkeys(calls))))
     assert all(one.connects for one in examined.observed)
 

@@ -51,6 +51,10 @@ class Around:
     def local_socket(self, packet, *, transparent, wildcard):
         return self.sockets
 
+    def steer(self, packet, address, port):
+        self.steered = (address, port)
+        return self.sockets
+
     def route_device(self, packet, *, of_source, by, use_mark):
         return Unknown("route")
 

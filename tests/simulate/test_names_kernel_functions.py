@@ -27,7 +27,7 @@ HELPERS = {
     "neighbour": {"_why_nobody", "link_local"},
     "order": {"Place.walk", "_assumed"},
     "routing": {"_end", "key_of"},
-    "sockets": {"bound_to", "known"},
+    "sockets": {"bound_to", "known", "text"},
     "surroundings": {"Here.clock", "Here.device_group", "Here.ipset", "Here.sysctl"},
     "tables": {"Place.label", "_action", "note", "place_of", "places"},
     "tunnel": {"leads_outside"},

@@ -12,7 +12,7 @@ from netdoctor.netfilter import effect as effects
 from netdoctor.netfilter.nft import kinds
 from netdoctor.netfilter.nft.expressions import Asking, Expression, Map, Scope, compile_expression
 from netdoctor.netfilter.nft.sets import Elements, bounds
-from netdoctor.netfilter.packet import TCP, format_address
+from netdoctor.netfilter.packet import TCP, UDP, format_address
 from netdoctor.netfilter.ternary import Unknown
 
 if TYPE_CHECKING:
@@ -396,6 +396,33 @@ class Duplicate(Statement):
         return [effects.Tee(int(found[0]), self._device)]
 
 
+class Steer(Statement):
+    """`tproxy to [ADDRESS][:PORT]`: a transparent socket takes the packet (nft_tproxy_eval_v4, nft_tproxy_eval_v6)."""
+
+    def __init__(self, given: dict[str, Any], scope: Scope) -> None:
+        self._family = {"ip": 4, "ip6": 6}.get(str(given.get("family", scope.family)))
+        address = (kinds.IPV6 if self._family == 6 else kinds.IPV4,)
+        self._address = compile_expression(given["addr"], scope, address) if "addr" in given else None
+        self._port = compile_expression(given["port"], scope, (kinds.PORT,)) if "port" in given else None
+
+    def run(self, asking: Asking) -> Done:
+        """The packet goes on; without such a socket, the rule ends here."""
+        packet = asking.packet
+        if packet.proto not in (TCP, UDP) or self._family not in (None, packet.family):
+            return BREAK
+        address = None if self._address is None else self._address.value(asking)
+        port = None if self._port is None else self._port.value(asking)
+        for wanted, value in ((self._address, address), (self._port, port)):
+            if isinstance(value, Unknown):
+                return [effects.Undecided(value.why)]
+            if wanted is not None and value is None:
+                return BREAK
+        found = asking.around.steer(packet, int(address[0]) if address else None, int(port[0]) if port else 0)
+        if isinstance(found, Unknown):
+            return [effects.Undecided(found.why)]
+        return [] if found else BREAK
+
+
 class Queue(Statement):
     """`queue`: a program decides."""
 
@@ -454,6 +481,6 @@ _STATEMENTS: dict[str, Callable[[Any, Scope], Statement]] = {
     "ct count": lambda given, scope: Doubtful("ct count"),
     "ct helper": lambda given, scope: Fixed(effects.CtTemplate(helper=str(given))),
     "synproxy": lambda given, scope: Fixed(effects.SynProxy()),
-    "tproxy": lambda given, scope: Fixed(effects.TProxy(None, 0)),
+    "tproxy": Steer,
     "dup": Duplicate,
 }

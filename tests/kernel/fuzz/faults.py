@@ -196,6 +196,16 @@ def _swapped(original: Any) -> Any:
     return lambda written, kind: (original(written, kind)[0], original(written, kind)[0])
 
 
+def _always_there(original: Any) -> Any:
+    """A key that is not in a set is taken for another that is."""
+
+    def find(self: Any, key: Any) -> Any:
+        there, value = original(self, key)
+        return (True, value) if there else (True, next(iter(self.exact.values()), None))
+
+    return find
+
+
 def _other_side(original: Any) -> Any:
     return lambda packet, side, low, high: original(packet, "dst" if side == "src" else "src", low, high)
 
@@ -261,7 +271,7 @@ FAULTS = (
     Fault("the legacy backend overlooked", f"{SIMULATE}.tables", "places", _one_backend("legacy")),
     Fault("the nft backend overlooked", f"{SIMULATE}.tables", "places", _one_backend("nft")),
     Fault("native chains overlooked", f"{SIMULATE}.native", "base_chains", _always(())),
-    Fault("native sets always match", "netdoctor.netfilter.nft.sets", "Elements.find", _always((True, None))),
+    Fault("native sets always match", "netdoctor.netfilter.nft.sets", "Elements.find", _always_there),
     Fault("native ranges without their end", "netdoctor.netfilter.nft.statements", "bounds", _swapped),
     Fault("DNAT without its port", RULE, "Rule.effect",
           _nat(lambda found: replace(found, first_port=None, last_port=None))),

@@ -9,6 +9,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from tests.kernel.fuzz.network import Step
+from tests.kernel.fuzz.topologies import PROXY
 
 if TYPE_CHECKING:
     import random
@@ -159,6 +160,10 @@ class Native:
             choices[
                 f"meta l4proto vmap {{ tcp : jump {calls[0]}, udp : {rng.choice(('accept', 'continue', 'return'))} }}"
             ] = 1.5
+        if self.space.proxied and self.hook == "prerouting" and one.proto == "tcp":
+            word = {"ip": "", "ip6": ""}.get(self.family, "ip " if one.family == 4 else "ip6 ")
+            port = rng.choice((PROXY, PROXY, PROXY, 80))
+            choices[f"meta l4proto tcp tproxy {word}to :{port} meta mark set 0x1 accept"] = 3
         if self.family == "ip":
             choices |= {"ip dscp set cs1": 0.5, f"ip ttl set {rng.choice((1, 64))}": 0.3}
         choices["numgen random mod 2 vmap { 0 : accept, 1 : continue }"] = 0.3

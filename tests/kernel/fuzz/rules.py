@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tests.kernel.fuzz.network import Step
+from tests.kernel.fuzz.topologies import PROXY
 
 if TYPE_CHECKING:
     import random
@@ -277,8 +278,8 @@ class Ruleset:
         """A port or a range around it, or one beside it."""
         if self.miss():
             value = max(1, value + self.rng.choice((-1, 1)))
-        if self.rng.random() < 0.3:
-            low, high = max(0, value - self.rng.choice((0, 1, 30))), min(65535, value + self.rng.choice((0, 1, 30)))
+        if self.rng.random() < 0.45:
+            low, high = max(0, value - self.rng.choice((0, 1, 30))), min(65535, value + self.rng.choice((0, 0, 1, 30)))
             return self.rng.choice((f"{low}:{high}", f":{high}", f"{low}:")) if low != high else str(low)
         return str(value)
 
@@ -288,7 +289,7 @@ class Ruleset:
             if self.family == 4:
                 return f"-m icmp {self.turn()}--icmp-type {rng.choice(('8', '0', '8/0', '3', 'any'))}"
             return f"-m icmp6 {self.turn()}--icmpv6-type {rng.choice(('128', '129', '1', '128/0', '135'))}"
-        if proto == "tcp" and rng.random() < 0.25:
+        if proto == "tcp" and rng.random() < 0.35:
             return "-m tcp " + rng.choice((
                 f"{self.turn()}--tcp-flags FIN,SYN,RST,ACK SYN", f"{self.turn()}--tcp-flags SYN,ACK SYN,ACK",
                 f"{self.turn()}--tcp-flags PSH PSH", f"{self.turn()}--tcp-option {rng.choice((2, 4, 8))}",
@@ -324,6 +325,8 @@ class Ruleset:
         choices = {**wide, **own}
         if table in {"nat", "raw"}:
             choices.pop("TEE")
+        if table == "mangle" and self.space.proxied and hooks <= {"PREROUTING"} and proto in {"tcp", "udp"}:
+            choices["TPROXY"] = 6
         name = rng.choices(list(choices), list(choices.values()))[0]
         if name == "-":
             return '-m comment --comment "it\'s counted"'
@@ -357,6 +360,15 @@ class Ruleset:
 
     def _to_tee(self, hooks: set[str], proto: str) -> str:
         return f"-j TEE --gateway {'192.0.2.222' if self.family == 4 else '2001:db8:1::222'}"
+
+    def _to_tproxy(self, hooks: set[str], proto: str) -> str:
+        """Mostly to the proxy; sometimes to who listens on the packet's own port, or without the mark it needs."""
+        rng = self.rng
+        port = rng.choice((PROXY, PROXY, PROXY, PROXY, 0, 80, 9))
+        own = [one for one, _ in self.space.addresses if (":" in one) == (self.family == 6)]
+        where = f" --on-ip {rng.choice(own)}" if own and rng.random() < 0.2 else ""
+        mark = rng.choice(("0x1/0x1", "0x1/0x1", "0x1/0x1", "0x1", "0x0/0x0"))
+        return f"-j TPROXY --on-port {port}{where} --tproxy-mark {mark}"
 
     def _to_set(self, hooks: set[str], proto: str) -> str:
         # Into a set that no rule asks: what one flow adds would answer for the next.

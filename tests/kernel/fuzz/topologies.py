@@ -27,6 +27,7 @@ VIPS = {V4: ("10.96.0.10", "10.96.0.11", "10.96.0.12"), V6: ("fd00:96::a", "fd00
 NOBODY = {V4: ("10.0.1.99", "192.0.2.99", "172.16.9.9"), V6: ("fd00:1::99", "2001:db8:1::99", "fd77::1")}
 PORTS = (53, 80, 443, 8080)
 CLOSED = 9
+PROXY = 3128
 
 
 def address(net: str, host: int, family: int) -> str:
@@ -44,6 +45,7 @@ class Space:
     ports: list[str] = field(default_factory=list)  # bridge ports
     addresses: list[tuple[str, str]] = field(default_factory=list)  # address, device
     macs: dict[str, str] = field(default_factory=dict)
+    proxied: bool = False  # a transparent proxy listens there
 
 
 @dataclass
@@ -128,6 +130,7 @@ def plan(rng: random.Random) -> Plan:
     _policy_routing(made)
     _odd_routes(made)
     _listen(made)
+    _proxy(made)
     return made
 
 
@@ -418,3 +421,19 @@ def _listen(made: Plan) -> None:
                 choices = ["", "", "", "0.0.0.0", *own, "127.0.0.1"]
                 where = made.rng.choice(choices if made.chance(0.3) else [""])
                 made.servers.append(Server(name, proto, where, port))
+
+
+def _proxy(made: Plan) -> None:
+    """A transparent proxy on the node, with the rule and the route that bring it what TPROXY gave it."""
+    if not made.chance(0.2):
+        return
+    made.labels.add("transparent proxy")
+    made.space("node").proxied = True
+    own = [one for one, _ in made.space("node").addresses if made.six or ":" not in one]
+    where = made.rng.choice(("", "", "", made.rng.choice(own)))
+    made.servers.append(Server("node", "tcp", where, PROXY, transparent=made.chance(0.9)))
+    for family in made.families:
+        tool, everything = ("ip6", "::/0") if family == V6 else ("ip", "0.0.0.0/0")
+        if made.chance(0.9):
+            made.do("node", tool, "rule add fwmark 0x1/0x1 priority 900 lookup 77")
+            made.do("node", tool, f"route add local {everything} dev lo table 77")

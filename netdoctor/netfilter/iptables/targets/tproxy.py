@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netdoctor.netfilter.effect import Effect
-from netdoctor.netfilter.effect import TProxy as TProxyEffect
+from netdoctor.netfilter.effect import ACCEPT, Drop, Effect, Undecided
 from netdoctor.netfilter.iptables.extension import Target
 from netdoctor.netfilter.iptables.values import number, value_and_mask
 from netdoctor.netfilter.packet import parse_address
+from netdoctor.netfilter.ternary import Unknown
 
 if TYPE_CHECKING:
     from netdoctor.netfilter.packet import Packet
@@ -24,15 +24,19 @@ class Tproxy(Target):
     name = "TPROXY"
     options = {"--on-port": 1, "--on-ip": 1, "--tproxy-mark": 1}
 
-    __slots__ = ("result",)
+    __slots__ = ("address", "mark", "mask", "port")
 
     def compile(self) -> None:
         """Parse address, port and mark."""
         port, address, mark = self.option("--on-port"), self.option("--on-ip"), self.option("--tproxy-mark")
-        value, mask = value_and_mask(mark.value) if mark else (0, 0)
-        to = parse_address(address.value)[1] if address else None
-        self.result = TProxyEffect(to or None, number(port.value) if port else 0, value, mask)
+        self.mark, self.mask = value_and_mask(mark.value) if mark else (0, 0)
+        self.address = (parse_address(address.value)[1] if address else 0) or None
+        self.port = number(port.value) if port else 0
 
     def apply(self, packet: Packet, around: Surroundings) -> Effect:
-        """Return where to; the simulator looks for the socket."""
-        return self.result
+        """Accept what a transparent socket takes, with the mark set; drop the rest."""
+        found = around.steer(packet, self.address, self.port)
+        if found is True:
+            packet.mark = (packet.mark & ~self.mask) ^ self.mark
+            return ACCEPT
+        return Undecided(found.why) if isinstance(found, Unknown) else Drop()

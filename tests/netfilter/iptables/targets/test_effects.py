@@ -16,11 +16,11 @@ from netdoctor.netfilter.effect import (
     Reject,
     SynProxy,
     Tee,
-    TProxy,
     Undecided,
 )
 from netdoctor.netfilter.iptables.rule import Rule
 from netdoctor.netfilter.packet import parse_address
+from netdoctor.netfilter.ternary import Unknown
 
 
 def address(text):
@@ -108,8 +108,6 @@ def test_netmap_keeps_the_host_part(hook, manip, new, packet_of, around):
         ("NFQUEUE --queue-num 3", Queue(3)),
         ("NFQUEUE --queue-balance 1:4 --queue-bypass", Queue(1, bypass=True)),
         ("QUEUE", Queue(0)),
-        ("TPROXY --on-port 3128 --on-ip 10.0.0.1 --tproxy-mark 0x1/0xff", TProxy(ONE, 3128, 1, 0xFF)),
-        ("TPROXY --on-port 0 --on-ip 0.0.0.0 --tproxy-mark 0x0/0x0", TProxy(None, 0)),
         ("SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460", SynProxy()),
         ("TEE --gateway 10.0.0.9 --oif eth1", Tee(NINE, "eth1")),
         ("SET --add-set seen src --exist", CONTINUE),
@@ -120,6 +118,23 @@ def test_netmap_keeps_the_host_part(hook, manip, new, packet_of, around):
 )
 def test_verdicts_and_wishes(text, wanted, packet_of, around):
     assert effect(f"-j {text}", packet_of, around) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "mark"),
+    [
+        ("TPROXY --on-port 3128 --on-ip 10.0.0.1 --tproxy-mark 0x1/0xff", (ONE, 3128), 0xFF01),
+        ("TPROXY --on-port 0 --on-ip 0.0.0.0 --tproxy-mark 0x0/0x0", (None, 0), 0xFF02),
+        ("TPROXY --on-port 0 --tproxy-mark 0x3/0x1", (None, 0), 0xFF01),  # the mark is xored in
+    ],
+)
+def test_tproxy_marks_what_a_transparent_socket_takes_and_drops_the_rest(text, asked, mark, packet_of, around):
+    rule = Rule("X", 1, f"-p tcp -j {text}", 4)
+    taken, packet = around(sockets=True), packet_of(mark=0xFF02)
+    assert rule.effect(packet, taken) == ACCEPT
+    assert (taken.steered, packet.mark) == (asked, mark)
+    assert rule.effect(packet_of(), around(sockets=False)) == Drop()
+    assert rule.effect(packet_of(), around(sockets=Unknown("sockets"))) == Undecided("sockets")
 
 
 @pytest.mark.parametrize(
