@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SPACES = ("node", "p1", "p2", "gw")
 
 
-def _veth(dev: str, mac: int, far: str, far_mac: int) -> str:
+def veth(dev: str, mac: int, far: str, far_mac: int) -> str:
     return (
         f"link add {dev} address 02:00:00:00:00:{mac:02x} type veth "
         f"peer name eth0 address 02:00:00:00:00:{far_mac:02x} netns {far}"
@@ -31,9 +31,9 @@ def _veth(dev: str, mac: int, far: str, far_mac: int) -> str:
 STEPS = (
     Step("node", "ip", (
         "link add br0 address 02:00:00:00:00:01 type bridge", "link set br0 up",
-        _veth("vp1", 0x11, "p1", 0x12), "link set vp1 master br0 up",
-        _veth("vp2", 0x21, "p2", 0x22), "link set vp2 master br0 up",
-        _veth("eth0", 0x31, "gw", 0x32), "link set eth0 up",
+        veth("vp1", 0x11, "p1", 0x12), "link set vp1 master br0 up",
+        veth("vp2", 0x21, "p2", 0x22), "link set vp2 master br0 up",
+        veth("eth0", 0x31, "gw", 0x32), "link set eth0 up",
         "address add 10.0.1.1/24 dev br0", "address add fd00:1::1/64 dev br0 nodad",
         "address add 192.0.2.10/24 dev eth0", "address add 2001:db8:1::a/64 dev eth0 nodad",
     )),

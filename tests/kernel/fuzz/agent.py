@@ -21,6 +21,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.kernel import kernel_trace
+
 CLONE_NEWNET = 0x40000000
 NETLINK_NETFILTER = 12
 RTM_DELNEIGH, RTM_GETNEIGH, NLMSG_DONE, NLM_F_DUMP = 29, 30, 3, 0x301
@@ -80,6 +82,7 @@ class Agent:
         self.watchers = {}
         self.watched = False
         self.counted = {}
+        self.listeners = {}
         self.token = self.second = b""  # how the first and the second message begin
         self.arrived = None  # the first packet: namespace, source, its port, destination, its port
         self.followed = False  # whether the next packet in the same direction arrived too
@@ -212,6 +215,9 @@ class Agent:
             for _, _, one in group.values():
                 one.close()
             group.clear()
+        for one in self.listeners.values():
+            one.close()
+        self.listeners.clear()
         self._hang_up()
         self.counted.clear()
         self.polite.clear()
@@ -242,6 +248,19 @@ class Agent:
         with inside(netns):
             text = subprocess.run(words, capture_output=True, text=True, check=False, errors="replace").stdout
         return _native_counters(text) if program == "nft" else _saved_counters(text)
+
+    # --- the kernel's own trace
+
+    def listen(self, places):
+        """Have the kernel tell which rules packets meet in some namespaces."""
+        for netns in places:
+            with inside(netns):
+                self.listeners[netns] = kernel_trace.Listener()
+        return {}
+
+    def heard(self):
+        """Return what it told since the last time, by namespace."""
+        return {"heard": {netns: one.heard() for netns, one in self.listeners.items()}}
 
     # --- asking
 

@@ -114,7 +114,7 @@ class Examined:
 def examine(kernel: Kernel, network: Network) -> Examined:
     """Build a network, take a snapshot of it and send every flow; a flow that differs twice."""
     try:
-        snapshot, refused = _built(kernel, network)
+        snapshot, refused = built(kernel, network)
         observed = [observe(kernel, network, call) for call in network.calls]
         examined = Examined(network, store.encode(snapshot), observed, refused)
         # A packet that another flow left behind may have counted, or a process been late: what differs is sent again.
@@ -126,7 +126,8 @@ def examine(kernel: Kernel, network: Network) -> Examined:
         kernel.ask("clear")
 
 
-def _built(kernel: Kernel, network: Network) -> tuple[Snapshot, list[str]]:
+def built(kernel: Kernel, network: Network) -> tuple[Snapshot, list[str]]:
+    """Build a network; return the snapshot of it, and the steps that were refused."""
     steps = [(step.netns, step.tool, step.text) for step in network.steps]
     failed = kernel.ask("build", spaces=network.spaces, steps=steps)["failed"]
     refused = [f"{network.steps[at].netns} {network.steps[at].tool}: {said.strip()}" for at, said in failed]
@@ -240,10 +241,16 @@ def undecided(trace: Trace) -> list[str]:
     return sorted(found, key=lambda one: not one.startswith("hook order"))
 
 
+def unsent(network: Network, call: Call, observed: Observed) -> bool:
+    """Whether the outside itself had no way: nothing was sent."""
+    lost = observed.unresolved or observed.error in {"ENETUNREACH", "EHOSTUNREACH"}
+    return call.netns in network.hidden and lost
+
+
 def compare(network: Network, texts: dict[str, str], call: Call, trace: Trace, observed: Observed) -> list[str]:
     """Return in what the trace differs from what was observed: nothing, where any outcome fits it."""
-    if call.netns in network.hidden and (observed.unresolved or observed.error in {"ENETUNREACH", "EHOSTUNREACH"}):
-        return []  # the outside itself had no way: nothing was sent
+    if unsent(network, call, observed):
+        return []
     best: list[str] | None = None
     for outcome in trace.outcomes:
         said = list(_unlike(network, texts, call, outcome, observed))
