@@ -394,9 +394,8 @@ def _other_rules(
         yield f"simulated a hit of {missing} ({texts[missing]}), which counted nothing"
     if missing is not None:
         return
-    # A copy passes OUTPUT too.
-    quiet = (observed.connects or _is_silent(outcome)) and not _turns_round(steps)
-    quiet = quiet and not any(step.action == "TEE" for step in steps)
+    copied = any(step.action == "TEE" for step in steps)  # a copy passes OUTPUT too, and may bring about an error
+    quiet = (observed.connects or _is_silent(outcome)) and not _turns_round(steps) and not copied
     if call.proto != "tcp" and outcome.verdict == "delivered" and quiet:
         yield from _unforeseen(network, texts, call, said, observed)
     if observed.connects:
@@ -412,7 +411,7 @@ def _other_rules(
         for key in dropped
         if key.split()[1].startswith(own) and (call.family == 4 or f"-p {call.proto} " in texts[key])
     }
-    if not _is_silent(outcome):
+    if copied or not _is_silent(outcome):
         return  # what is dropped may be the error that was sent back
     if dropped and not dropped & said_set and outcome.connects == "no":
         counted = "; ".join(f"{key} {texts[key]}" for key in sorted(dropped))
