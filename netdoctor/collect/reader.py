@@ -13,7 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from netdoctor.collect import conntrack, counters, iproute, ipvs, nsid, sockets, sysctl
+from netdoctor.collect import conntrack, counters, iproute, ipvs, nftdevices, nsid, sockets, sysctl
 from netdoctor.model.errors import NetdoctorError
 from netdoctor.model.snapshot import (
     ConntrackEntry,
@@ -214,11 +214,12 @@ class Reader:
     def _nft(self) -> NftText:
         text = self._run("nft", "-j", "list", "ruleset")
         begin = text.find("{")
+        text = nftdevices.completed(text[max(begin, 0) :], lambda: self._run("nft", "list", "chains"))
         try:
             hooks = self._run("nft", "list", "hooks")
         except NetdoctorError:
             hooks = None  # older tools do not know the command
-        return NftText(text[max(begin, 0) :], hooks)
+        return NftText(text, hooks)
 
     def _has_ipsets(self) -> bool:
         return loaded("ip_set") and tool("ipset") is not None

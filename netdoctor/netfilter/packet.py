@@ -36,8 +36,9 @@ PROTOCOL_NAMES = {
 }  # fmt: skip
 
 Family = Literal[4, 6]
-Hook = Literal["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]
+Hook = Literal["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING", "INGRESS", "EGRESS"]
 CtState = Literal["NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED"]
+PacketType = Literal["host", "broadcast", "multicast", "otherhost", "outgoing", "loopback"]
 Direction = Literal["ORIGINAL", "REPLY"]
 
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
@@ -111,6 +112,17 @@ class Connection:
     timeout: int | None = None  # seconds left, from the snapshot
 
 
+@dataclass(frozen=True, slots=True)
+class Arp:
+    """What an ARP message says (RFC 826): who asks, or answers, for which address. MACs as text."""
+
+    operation: int  # 1 request, 2 reply
+    sender_mac: str | None
+    sender: int
+    target_mac: str | None
+    target: int
+
+
 @dataclass(slots=True)
 class Packet:
     """`struct sk_buff` as matches and targets see it. Mutable: a target changes it in place; `clone` before a fork.
@@ -152,7 +164,10 @@ class Packet:
     bridged: bool = False  # nf_bridge: on its way through a bridge, not routed
     src_mac: str | None = None
     dst_mac: str | None = None
-    pkttype: Literal["host", "broadcast", "multicast", "otherhost", "outgoing", "loopback"] = "host"
+    to_group: str | None = None  # the group MAC that a question bears, while it is followed to one station
+    vlan: int | None = None  # the VLAN of a tagged frame, while rules look at it
+    arp: Arp | None = None  # it is no IP packet, but an ARP message between `src` and `dst`
+    pkttype: PacketType = "host"
     has_socket: bool = False  # made by a local process, whose socket it still carries
     kernel_socket: bool = False  # made by the kernel on a socket of its own, which is no process's
     uid: int | None = None  # of that socket; None while has_socket: not known

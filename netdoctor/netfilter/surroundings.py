@@ -73,6 +73,10 @@ class Surroundings(Protocol):
         """The set, or None where the snapshot holds none of this name."""
         ...
 
+    def bridge_mac(self, port: str | None) -> str | None:
+        """The MAC of the bridge that an interface is a port of, None where it is none's."""
+        ...
+
     def device_group(self, dev: str) -> int | None:
         """The interface's group number."""
         ...

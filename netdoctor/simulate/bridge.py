@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.packet import format_address
-from netdoctor.simulate import device, neighbour, routing
+from netdoctor.simulate import device, layer2, neighbour, routing
 from netdoctor.simulate import frame as frames
 from netdoctor.simulate.hooks import At, pass_hook
 from netdoctor.simulate.run import Fate, Onward, Run
@@ -18,6 +18,7 @@ from netdoctor.topology import wire
 
 if TYPE_CHECKING:
     from netdoctor.model.snapshot import FdbEntry, Link
+    from netdoctor.netfilter.packet import Hook
     from netdoctor.simulate.frame import Frame
     from netdoctor.topology.namespace import Netns
 
@@ -65,7 +66,12 @@ def handle_frame(run: Run, netns: Netns, port: Link, frame: Frame) -> Onward:
         run.step("bridge", netns, packet, action="unknown", note=detail)
         cause = run.cause("unmodelled", netns, interface=bridge.name, detail=detail)
         return Fate("unknown", netns, bridge.name, packet, cause)
-    if not frame.tags and asks_netfilter(run, netns, bridge, packet.family):
+    packet.pkttype = frames.packet_type(packet, bridge.mac, port.mac)
+    netfilter = packet.arp is None and not frame.tags and asks_netfilter(run, netns, bridge, packet.family)
+    fate = layer2.bridge(run, netns, "PREROUTING", frame, port, None, late=False if netfilter else None)
+    if fate is not None:
+        return fate
+    if netfilter:
         return _pre_routing(run, netns, bridge, port, frame)
     return partial(_finish, run, netns, bridge, port, frame)
 
@@ -81,6 +87,10 @@ def _state_text(bridge: Link, port: Link) -> str:
 
 def _finish(run: Run, netns: Netns, bridge: Link, port: Link, frame: Frame) -> Onward:
     """Whether the port takes the frame: its VLANs, its lock, its state (br_handle_frame_finish)."""
+    if frame.prerouted:  # what stands behind bridge netfilter (br_nf_hook_thresh)
+        fate = layer2.bridge(run, netns, "PREROUTING", frame, port, None, late=True)
+        if fate is not None:
+            return fate
     inside = wire.vlan_in(netns, bridge, port, frame.tags)
     if inside is None:
         said = wire.tag_text(frame.tags[-1]) if frame.tags else "untagged frames"
@@ -126,11 +136,8 @@ def _decide(run: Run, netns: Netns, bridge: Link, port: Link, frame: Frame) -> O
     """Up to the bridge itself, or out of another port (br_handle_frame_finish)."""
     packet = frame.packet
     mac = packet.dst_mac
-    if frames.is_group(mac):
-        packet.pkttype = "broadcast" if mac == frames.BROADCAST else "multicast"
-        return partial(_pass_up, run, netns, bridge, frame)
-    if mac is not None and _is_own(netns, bridge, mac):
-        return partial(_pass_up, run, netns, bridge, frame)
+    if frames.is_group(mac) or (mac is not None and _is_own(netns, bridge, mac)):
+        return partial(_pass_up, run, netns, bridge, port, frame)
     return _out(run, netns, bridge, port, frame)
 
 
@@ -150,7 +157,7 @@ def _out(run: Run, netns: Netns, bridge: Link, port: Link | None, frame: Frame) 
     return partial(_forward, run, netns, bridge, port, egress, frame)
 
 
-def _pass_up(run: Run, netns: Netns, bridge: Link, frame: Frame) -> Onward:
+def _pass_up(run: Run, netns: Netns, bridge: Link, port: Link, frame: Frame) -> Onward:
     """The bridge itself takes the frame (br_pass_frame_up)."""
     packet = frame.packet
     outside = wire.vlan_out(netns, bridge, None, frame.tags)
@@ -158,8 +165,9 @@ def _pass_up(run: Run, netns: Netns, bridge: Link, frame: Frame) -> Onward:
         why = f"{bridge.name} itself is not in {wire.tag_text(frame.tags[-1])}"
         return _drop(run, netns, bridge, None, frame, why)
     frame.tags = outside
-    if packet.pkttype not in ("broadcast", "multicast"):
-        packet.pkttype = "host"
+    fate = layer2.bridge(run, netns, "INPUT", frame, port, None) or layer2.ingress(run, netns, bridge, frame)
+    if fate is not None:
+        return fate
     packet.in_dev, packet.out_dev = bridge.name, None
     return partial(device.take, run, netns, bridge, frame)
 
@@ -174,18 +182,24 @@ def _forward(run: Run, netns: Netns, bridge: Link, port: Link | None, egress: Li
         packet.phys_in, packet.phys_out = (None if port is None else port.name), egress.name
         run.step("bridge", netns, packet, action="forward", note=f"{bridge.name}: {source} > {egress.name}{asked}")
         packet.phys_in = packet.phys_out = None
-        return partial(device.transmit, run, netns, egress, frame)
+        hook: Hook = "OUTPUT" if port is None else "FORWARD"
+        fate = layer2.bridge(run, netns, hook, frame, port, egress)
+        fate = fate or layer2.bridge(run, netns, "POSTROUTING", frame, None, egress)
+        return fate or partial(device.transmit, run, netns, egress, frame)
     packet.in_dev, packet.out_dev = bridge.name, bridge.name
     packet.phys_out, packet.bridged = egress.name, True
     run.step("bridge", netns, packet, action="forward", note=f"{bridge.name}: {source} > {egress.name}")
-    fate = pass_hook(At(run, netns, "FORWARD", packet))
+    fate = (
+        layer2.bridge(run, netns, "FORWARD", frame, port, egress, late=False)
+        or pass_hook(At(run, netns, "FORWARD", packet))
+        or layer2.bridge(run, netns, "FORWARD", frame, port, egress, late=True)
+        or layer2.bridge(run, netns, "POSTROUTING", frame, None, egress)
+    )
     if fate is not None:
         return fate
     packet.in_dev = None
     fate = pass_hook(At(run, netns, "POSTROUTING", packet))
-    if fate is not None:
-        return fate
-    return partial(device.transmit, run, netns, egress, frame)
+    return fate or partial(device.transmit, run, netns, egress, frame)
 
 
 def send(run: Run, netns: Netns, bridge: Link, frame: Frame) -> Onward:

@@ -24,13 +24,16 @@ _VLAN_HEADER = 4
 
 def transmit(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
     """Send a frame out of a device (__dev_queue_xmit)."""
-    from netdoctor.simulate import bridge, tunnel
+    from netdoctor.simulate import bridge, layer2, tunnel
 
     run.hops += 1
     packet = frame.packet
     if run.hops > MAX_HOPS:
         cause = run.cause("bridge", netns, interface=link.name, detail="the frame goes round in circles")
         return Fate("loop", netns, frame.dev, packet, cause)
+    fate = layer2.egress(run, netns, link, frame)
+    if fate is not None:
+        return fate
     if link.link_type == "loopback":
         return partial(_loop, run, netns, link, frame)
     if not wire.carrier(netns, link):
@@ -77,10 +80,14 @@ def cross(frame: Frame, here: Netns, there: Netns) -> None:
 
 def _loop(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
     """Loopback: the packet keeps its connection and its route, and loses its socket (loopback_xmit)."""
+    from netdoctor.simulate import layer2
     from netdoctor.simulate import receive as reception
 
     frame.packet.has_socket = frame.packet.kernel_socket = False
     frame.packet.in_dev, frame.packet.out_dev = link.name, None
+    fate = layer2.ingress(run, netns, link, frame)
+    if fate is not None:
+        return fate
     return partial(reception.receive_ip, run, netns, link, frame)
 
 
@@ -104,16 +111,14 @@ def _macvlan(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
 
 def receive(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
     """A frame arrives at a device, which may be a bridge port (__netif_receive_skb_core)."""
-    from netdoctor.simulate import bridge
+    from netdoctor.simulate import bridge, layer2
 
+    frame.packet.pkttype = frames.packet_type(frame.packet, link.mac)
+    fate = layer2.ingress(run, netns, link, frame)
+    if fate is not None:
+        return fate
     if netns.bridge_of(link) is not None:
         return partial(bridge.handle_frame, run, netns, link, frame)
-    packet = frame.packet
-    packet.pkttype = "host"
-    if frames.is_group(packet.dst_mac):
-        packet.pkttype = "broadcast" if packet.dst_mac == frames.BROADCAST else "multicast"
-    elif packet.dst_mac is not None and link.mac is not None and packet.dst_mac != link.mac:
-        packet.pkttype = "otherhost"
     return partial(take, run, netns, link, frame)
 
 

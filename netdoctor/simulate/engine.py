@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from netdoctor.netfilter.packet import ICMP, ICMPV6, family_name, format_address
-from netdoctor.simulate import bypass, choices, device, errors, flows, receive, reply, send
+from netdoctor.simulate import bypass, choices, device, errors, flows, layer2, receive, reply, send
 from netdoctor.simulate.frame import OUTSIDE, Frame
 from netdoctor.simulate.run import Fate, Onward, Options, Run, port_of
 from netdoctor.simulate.trace import Cause, Outcome, Reply, SenderError, Trace
@@ -143,7 +143,8 @@ def _start(run: Run, resolved: Resolved, packet: Packet) -> Onward:
         packet.src_mac = OUTSIDE
     if link.kind == "bridge":  # no port is known: it comes up from the bridge itself
         packet.pkttype = "host"
-        return partial(receive.receive_ip, run, resolved.netns, link, frame)
+        fate = layer2.ingress(run, resolved.netns, link, frame)
+        return fate or partial(receive.receive_ip, run, resolved.netns, link, frame)
     return partial(device.receive, run, resolved.netns, link, frame)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from netdoctor.netfilter.packet import Packet
+    from netdoctor.netfilter.packet import Packet, PacketType
     from netdoctor.simulate.routing import Route
     from netdoctor.topology.namespace import Netns
 
@@ -44,6 +44,14 @@ def scrub(packet: Packet, *, other_namespace: bool) -> None:
     if other_namespace:
         packet.mark = 0
         packet.priority = 0
+
+
+def packet_type(packet: Packet, *macs: str | None) -> PacketType:
+    """Return whom a frame is for that has come in by a device with these MACs."""
+    shown = packet.to_group or packet.dst_mac
+    if is_group(shown):
+        return "broadcast" if shown == BROADCAST else "multicast"
+    return "host" if shown is None or None in macs or shown in macs else "otherhost"
 
 
 def is_group(mac: str | None) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from netdoctor.model.snapshot import Link
     from netdoctor.netfilter.packet import Family
     from netdoctor.simulate.frame import Frame
+    from netdoctor.simulate.trace import Cause
     from netdoctor.topology.namespace import Netns
     from netdoctor.topology.wire import Station
 
@@ -39,7 +40,7 @@ def resolve(run: Run, netns: Netns, link: Link, frame: Frame, family: Family, ho
         packet.dst_mac = frames.BROADCAST
         return None
     if family == 6 and hop >> 120 == 0xFF:
-        packet.dst_mac = f"33:33:{hop >> 24 & 0xFF:02x}:{hop >> 16 & 0xFF:02x}:{hop >> 8 & 0xFF:02x}:{hop & 0xFF:02x}"
+        packet.dst_mac = _group6(hop)
         return None
     cached = netns.neighbours.get((link.name, family, hop))
     if cached is not None and cached.mac is not None and _USABLE & set(cached.state):
@@ -61,10 +62,11 @@ def _ask(run: Run, netns: Netns, link: Link, frame: Frame, family: Family, hop: 
     packet = frame.packet
     heard = wire.reach(netns, link, "broadcast" if family == 4 else "multicast")
     macs: dict[str, Station] = {}
+    stopped: list[Cause] = []
     for station in heard.stations if _is_found_again(netns, link) else ():
         if station.link.mac is None or station.link is link:
             continue
-        if _answers(run, netns, link, station, packet, family, hop) and _gets_back(netns, link, station):
+        if _answers(run, netns, link, station, packet, family, hop, stopped) and _gets_back(netns, link, station):
             macs.setdefault(station.link.mac, station)
     if macs:
         names = list(macs)
@@ -76,16 +78,26 @@ def _ask(run: Run, netns: Netns, link: Link, frame: Frame, family: Family, hop: 
         who = macs[names[at]]
         run.step("neighbour", netns, packet, note=f"{frame.next_hop} is {names[at]}, {who.netns.name} {who.link.name}")
         return None
-    if heard.exits and (family == 4 or any(_hears_from(run, netns, link, way, packet, hop) for way in heard.exits)):
+    if any(_hears_from(run, netns, link, way, packet, family, hop, stopped) for way in heard.exits):
         packet.dst_mac = frames.OUTSIDE
         return None
-    return _nobody(run, netns, link, frame)
+    return _nobody(run, netns, link, frame, stopped)
 
 
-def _hears_from(run: Run, netns: Netns, link: Link, way: wire.Exit, packet: Packet, hop: int) -> bool:
-    """Whether this end's own rules let a solicitation out and an advertisement in, where the other end is not known."""
+def _hears_from(
+    run: Run, netns: Netns, link: Link, way: wire.Exit, packet: Packet, family: Family, hop: int, stopped: list[Cause]
+) -> bool:
+    """Whether this end's own rules let a question out and an answer in, where the other end is not known (arp_solicit).
+
+    Kernel: net/ipv6/ndisc.c:ndisc_solicit
+    """
+    from netdoctor.simulate import arp
     from netdoctor.simulate.deliver import discover_outside
 
+    if family == 4:
+        exchange = arp.exchange_outside(run, netns, link, way, _arp_sender(netns, link, packet, hop), hop)
+        stopped += [exchange.stopped] if exchange.stopped is not None else []
+        return exchange.answered
     asker = _solicitor(netns, link, packet)
     return asker is not None and discover_outside(run, netns, link, way, asker, hop)
 
@@ -103,7 +115,7 @@ def _is_found_again(netns: Netns, link: Link) -> bool:
     return far is None or wire.finds(*far, link.mac)
 
 
-def _nobody(run: Run, netns: Netns, link: Link, frame: Frame) -> Fate:
+def _nobody(run: Run, netns: Netns, link: Link, frame: Frame, stopped: list[Cause]) -> Fate:
     """Nobody answered: the sender is told (arp_error_report, ndisc_error_report)."""
     packet = frame.packet
     carrier = wire.carrier(netns, link)
@@ -111,6 +123,9 @@ def _nobody(run: Run, netns: Netns, link: Link, frame: Frame) -> Fate:
         carrier = link.is_up and any(wire.carrier(netns, port) for port in netns.bridge_ports(link.name))
     protocol = "ARP" if packet.family == 4 else "neighbour discovery"
     why = _why_nobody(netns, frame) if carrier else f"{link.name} has no carrier"
+    if stopped:
+        by = stopped[0]
+        why = f"{by.netns} drops it by {by.text or 'the policy'} in {by.family} {by.table} {by.chain}"
     note = f"nobody answers {protocol} for {frame.next_hop} on {link.name}{': ' + why if why else ''}"
     run.step("neighbour", netns, packet, action="no answer", note=note)
     cause = run.cause(
@@ -146,15 +161,22 @@ def _why_nobody(netns: Netns, frame: Frame) -> str:
     return ""
 
 
-def _answers(run: Run, netns: Netns, link: Link, station: Station, packet: Packet, family: Family, hop: int) -> bool:
+def _answers(
+    run: Run, netns: Netns, link: Link, station: Station, packet: Packet, family: Family, hop: int, stopped: list[Cause]
+) -> bool:
     """Whether a station answers. From the question it learns who asks (neigh_event_ns, ndisc_recv_ns)."""
+    from netdoctor.simulate import arp
+
     if family == 6:
         return _answers6(run, netns, link, station, packet, hop)
     sender = _arp_sender(netns, link, packet, hop)
     if not _answers4(run, station, sender, hop):
         return False
-    _learn(run, station, 4, sender, link)
-    return True
+    exchange = arp.exchange(run, netns, link, station, sender, hop)
+    stopped += [exchange.stopped] if exchange.stopped is not None else []
+    if exchange.heard:
+        _learn(run, station, 4, sender, link)
+    return exchange.answered
 
 
 def _learn(run: Run, station: Station, family: Family, asker: int, link: Link) -> None:
@@ -274,8 +296,13 @@ def solicitation(asker: int, hop: int) -> Packet:
     group = (0xFF02 << 112) | (0x1FF << 24) | (hop & 0xFFFFFF)
     return Packet(
         6, ICMPV6, asker, group, icmp_type=135, icmp_code=0, ttl=255, size=72, payload=hop.to_bytes(16, "big"),
-        kernel_socket=True,
+        kernel_socket=True, to_group=_group6(group),
     )  # fmt: skip
+
+
+def _group6(hop: int) -> str:
+    """The MAC of an IPv6 multicast group (ipv6_eth_mc_map)."""
+    return "33:33:" + (hop & 0xFFFFFFFF).to_bytes(4, "big").hex(":")
 
 
 def advertisement(hop: int, asker: int) -> Packet:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.packet import format_address
-from netdoctor.simulate import ipvlan, routing
+from netdoctor.simulate import arp, ipvlan, routing
 from netdoctor.simulate.hooks import At, pass_hook
 from netdoctor.simulate.run import Fate, Onward, Run
 from netdoctor.topology.addresses import is_loopback, is_multicast
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 def receive_ip(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
     """Take an IP packet in on a device (ip_rcv, ipv6_rcv)."""
     packet = frame.packet
+    if packet.arp is not None:
+        return arp.receive(run, netns, link, frame)
     packet.in_dev, packet.out_dev = link.name, None
     packet.steered = None  # what bridge netfilter's TPROXY gave is taken away again (ip_rcv_core: skb_orphan)
     if link.link_type != "loopback":

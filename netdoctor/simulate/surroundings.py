@@ -167,6 +167,12 @@ class Here:
         """The set of this name in this namespace."""
         return self.netns.ipsets.get(name)
 
+    def bridge_mac(self, port: str | None) -> str | None:
+        """The MAC of the bridge that an interface is a port of (br_port_get_rcu)."""
+        link = self.netns.link(port)
+        bridge = None if link is None else self.netns.bridge_of(link)
+        return None if bridge is None else bridge.mac
+
     def device_group(self, dev: str) -> int | None:
         """The interface's group."""
         link = self.netns.link(dev)

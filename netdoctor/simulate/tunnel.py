@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from netdoctor.netfilter.packet import GRE, IPIP, IPV6_IN_IP, UDP, Packet, format_address
-from netdoctor.simulate import device, mtu, receive, routing
+from netdoctor.simulate import device, layer2, mtu, receive, routing
 from netdoctor.simulate import frame as frames
 from netdoctor.simulate.run import Answer, Fate, Onward, Run, outer_view
 from netdoctor.topology import overlay, wire
@@ -255,6 +255,9 @@ def _out(run: Run, far: tuple[Netns, Link], frame: Frame, mark: int, note: str) 
     if link.kind not in overlay.ETHERNET:
         inner.src_mac = inner.dst_mac = None
         inner.pkttype = "host"
+        fate = layer2.ingress(run, netns, link, frame)
+        if fate is not None:
+            return fate
         return partial(receive.receive_ip, run, netns, link, frame)
     if inner.dst_mac == frames.OUTSIDE:
         inner.dst_mac = link.mac

@@ -23,6 +23,7 @@ HELPERS = {
     "device": {"_next_host", "is_uplink", "leave", "unmodelled"},
     "fib": {"Found.kind", "Found.text", "fib", "route_text"},
     "hooks": {"At.here", "_asked", "conntrack_of"},
+    "layer2": {"_chains", "_on", "anywhere"},
     "native": {"BaseChain.label", "_all", "_place_of", "base_chains", "tables_of"},
     "neighbour": {"_why_nobody", "link_local"},
     "order": {"Place.walk", "_assumed"},

@@ -52,6 +52,19 @@ def _plain(name: str) -> Getter:
     return read
 
 
+def _ethertype(packet: Packet) -> int:
+    """What the frame carries (skb->protocol)."""
+    return 0x0806 if packet.arp is not None else 0x0800 if packet.family == 4 else 0x86DD
+
+
+def _arp(name: str) -> Getter:
+    def read(packet: Packet, around: Surroundings) -> Read:
+        value: int | str | None = getattr(packet.arp, name)
+        return value if isinstance(value, int) else _mac(packet, value or "00:00:00:00:00:00")
+
+    return read
+
+
 def _unknown(what: str) -> Getter:
     return lambda packet, around: Unknown(f"nft: {what}")
 
@@ -68,8 +81,23 @@ _ICMP: dict[str, tuple[Kind, Getter]] = {
 PAYLOAD: dict[str, dict[str, tuple[Kind, Getter]]] = {
     "ether": {
         "saddr": (kinds.ETHER, lambda packet, around: _mac(packet, packet.src_mac)),
-        "daddr": (kinds.ETHER, lambda packet, around: _mac(packet, packet.dst_mac)),
-        "type": (kinds.ETHERTYPE, lambda packet, around: 0x0800 if packet.family == 4 else 0x86DD),
+        "daddr": (kinds.ETHER, lambda packet, around: _mac(packet, packet.to_group or packet.dst_mac)),
+        "type": (kinds.ETHERTYPE, lambda packet, around: 0x8100 if packet.vlan is not None else _ethertype(packet)),
+    },
+    "vlan": {
+        "id": (kinds.NUMBER, _plain("vlan")),
+        "type": (kinds.ETHERTYPE, lambda packet, around: _ethertype(packet)),
+    },
+    "arp": {
+        "htype": (kinds.NUMBER, lambda packet, around: 1),
+        "ptype": (kinds.ETHERTYPE, lambda packet, around: 0x0800),
+        "hlen": (kinds.NUMBER, lambda packet, around: 6),
+        "plen": (kinds.NUMBER, lambda packet, around: 4),
+        "operation": (kinds.ARP_OPERATION, _arp("operation")),
+        "saddr ip": (kinds.IPV4, _arp("sender")),
+        "daddr ip": (kinds.IPV4, _arp("target")),
+        "saddr ether": (kinds.ETHER, _arp("sender_mac")),
+        "daddr ether": (kinds.ETHER, _arp("target_mac")),
     },
     "ip": {
         "version": (kinds.NUMBER, lambda packet, around: 4),
@@ -133,6 +161,10 @@ def payload(protocol: str, name: str) -> tuple[Kind, Getter]:
 
 
 def _has_header(packet: Packet, protocol: str) -> bool:
+    if protocol == "vlan":
+        return packet.vlan is not None
+    if packet.arp is not None or protocol == "arp":
+        return protocol == "ether" or (protocol == "arp" and packet.arp is not None)
     if protocol in {"ip", "ip6"}:
         return packet.family == (4 if protocol == "ip" else 6)
     if protocol in _NUMBERS:
@@ -217,8 +249,8 @@ def _packet_type(packet: Packet, around: Surroundings) -> Read:
 META: dict[str, tuple[Kind, Getter]] = {
     "length": (kinds.NUMBER, _plain("size")),
     "nfproto": (kinds.NFPROTO, lambda packet, around: 2 if packet.family == 4 else 10),
-    "l4proto": (kinds.PROTO, _plain("proto")),
-    "protocol": (kinds.ETHERTYPE, lambda packet, around: 0x0800 if packet.family == 4 else 0x86DD),
+    "l4proto": (kinds.PROTO, lambda packet, around: packet.proto if packet.arp is None else None),
+    "protocol": (kinds.ETHERTYPE, lambda packet, around: _ethertype(packet)),
     "mark": (kinds.NUMBER, _plain("mark")),
     "priority": (kinds.NUMBER, _plain("priority")),
     "iif": (kinds.TEXT, _name("in_dev")),

@@ -98,6 +98,8 @@ NFPROTO = Kind("nfproto", 8, {"ipv4": 2, "ipv6": 10})
 ETHERTYPE = Kind(
     "ethertype", 16, {"ip": 0x0800, "ip6": 0x86DD, "arp": 0x0806, "vlan": 0x8100, "8021q": 0x8100, "8021ad": 0x88A8}
 )
+ARP_OPERATION = Kind("arp operation", 16, {"request": 1, "reply": 2, "rrequest": 3, "rreply": 4, "inrequest": 8,
+                                          "inreply": 9, "nak": 10})  # fmt: skip
 CT_STATE = Kind("ct state", 32, {"invalid": 1, "established": 2, "related": 4, "new": 8, "untracked": 64}, flags=True)
 CT_STATUS = Kind(
     "ct status", 32,

@@ -31,7 +31,7 @@ GOING_ON = (effects.Continue, effects.NoTrack, effects.CtTemplate, effects.Tee)
 class Rule:
     """One rule of a chain."""
 
-    __slots__ = ("_statements", "_table", "comment", "expressions", "handle", "number")
+    __slots__ = ("_line", "_statements", "_table", "comment", "expressions", "handle", "number")
 
     def __init__(self, table: Table, number: int, written: dict[str, Any]) -> None:
         self._table = table
@@ -40,11 +40,16 @@ class Rule:
         self.comment: str | None = written.get("comment")
         self.expressions: list[Any] = written.get("expr", [])
         self._statements: list[Statement] | None = None
+        self._line: str | None = None
 
     @property
     def text(self) -> str:
-        """The rule in nft's own syntax."""
-        return rule_text(self.expressions, self._table.family)
+        """The rule in nft's own syntax, or in that of the tool that wrote it."""
+        return self._line or rule_text(self.expressions, self._table.family)
+
+    def rewrite(self, expressions: list[Any], line: str) -> None:
+        """Take other expressions for those that nft cannot show, as `line` of another tool does."""
+        self.expressions, self._line, self._statements = expressions, line, None
 
     def run(self, asking: Asking) -> list[Effect] | None:
         """Carry out the statements on the packet until one ends the rule: None, or what is to be done, in order."""
@@ -64,7 +69,7 @@ class Rule:
 class Chain:
     """A chain: its rules in order. `hook`, `priority` and `policy` are those of a base chain."""
 
-    __slots__ = ("hook", "name", "policy", "priority", "rules", "type")
+    __slots__ = ("devices", "hook", "name", "policy", "priority", "rules", "type")
 
     def __init__(self, written: dict[str, Any]) -> None:
         self.name: str = written["name"]
@@ -72,6 +77,8 @@ class Chain:
         self.type: str = written.get("type", "filter")
         self.priority: int = written.get("prio", 0)
         self.policy: str = written.get("policy", "accept")
+        devices = written.get("dev", ())
+        self.devices: tuple[str, ...] = (devices,) if isinstance(devices, str) else tuple(devices)  # of ingress, egress
         self.rules: list[Rule] = []
 
 
@@ -105,12 +112,33 @@ def _pairs(elements: Sequence[Any], *, is_map: bool) -> Iterator[tuple[Any, Any]
         yield (element[0], element[1]) if is_map else (element, None)
 
 
+def tables_with_frames(json_text: str) -> set[tuple[str, str]]:
+    """Return family and name of the tables whose base chains see frames, not packets. Raises: RulesetError."""
+    listed = [item["chain"] for item in _listed(json_text) if "chain" in item]
+    return {
+        (chain["family"], chain["table"])
+        for chain in listed
+        if chain["family"] in {"bridge", "netdev", "arp"} or chain.get("hook") == "ingress"
+    }
+
+
 def parse(json_text: str, wanted: Collection[tuple[str, str]] | None = None) -> dict[tuple[str, str], Table]:
     """Return the tables of `nft -j list ruleset` by family and name, or those that are wanted. Raises: RulesetError."""
     try:
-        return _tables(msgspec.json.decode(json_text)["nftables"], wanted)
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
-        raise RulesetError("the nftables ruleset is not what `nft -j list ruleset` writes", "take it again") from None
+        return _tables(_listed(json_text), wanted)
+    except (KeyError, TypeError, AttributeError):
+        raise RulesetError(*_NOT_NFT) from None
+
+
+_NOT_NFT = ("the nftables ruleset is not what `nft -j list ruleset` writes", "take it again")
+
+
+def _listed(json_text: str) -> list[dict[str, Any]]:
+    try:
+        listed: list[dict[str, Any]] = msgspec.json.decode(json_text)["nftables"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        raise RulesetError(*_NOT_NFT) from None
+    return listed
 
 
 def _tables(listed: list[dict[str, Any]], wanted: Collection[tuple[str, str]] | None) -> dict[tuple[str, str], Table]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netdoctor.netfilter.nft.kinds import Kind
-    from netdoctor.netfilter.packet import Packet
+    from netdoctor.netfilter.packet import Packet, PacketType
 
 BREAK: Final = None  # NFT_BREAK: the rule ends here, the next one is asked
 Done = list[effects.Effect] | None  # what is to be done, in order; BREAK
@@ -252,14 +252,34 @@ def _set_ct_mark(packet: Packet, value: Any) -> Done:
     return []
 
 
+def _set_packet_type(packet: Packet, value: Any) -> Done:
+    """Whom the frame is for, whatever its address says (nft_meta_set_eval)."""
+    packet.pkttype = _PACKET_TYPES[int(value)]
+    packet.note(f"packet type {packet.pkttype}")
+    return []
+
+
+def _set_mac(packet: Packet, name: str, value: Any) -> Done:
+    text = int(value).to_bytes(6, "big").hex(":")
+    setattr(packet, name, text)
+    if name == "dst_mac":
+        packet.to_group = None
+    packet.note(f"{'source' if name == 'src_mac' else 'destination'} {text}")
+    return []
+
+
 def _address(packet: Packet, value: int) -> str:
     return format_address(packet.family, value)
 
 
+_PACKET_TYPES: dict[int, PacketType] = {0: "host", 1: "broadcast", 2: "multicast", 3: "otherhost"}
 _CHANGES: dict[tuple[str, str], Callable[[Packet, Any], Done]] = {
     ("meta", "mark"): _set("mark", lambda packet, value: f"mark {value:#x}"),
     ("meta", "priority"): _set("priority", lambda packet, value: f"priority {value}"),
     ("meta", "nftrace"): _set("trace", lambda packet, value: "traced"),
+    ("meta", "pkttype"): _set_packet_type,
+    ("payload", "ether saddr"): lambda packet, value: _set_mac(packet, "src_mac", value),
+    ("payload", "ether daddr"): lambda packet, value: _set_mac(packet, "dst_mac", value),
     ("ct", "mark"): _set_ct_mark,
     ("ct", "zone"): lambda packet, value: [effects.CtTemplate(zone=int(value))],
     ("ct", "original zone"): lambda packet, value: [effects.CtTemplate(zone=int(value), zone_direction="original")],
@@ -423,6 +443,24 @@ class Steer(Statement):
         return [] if found else BREAK
 
 
+class Ebtables(Statement):
+    """What targets of ebtables do that nft has no statement for (ebt_dnat_tg, ebt_redirect_tg)."""
+
+    def __init__(self, given: str, scope: Scope) -> None:
+        self._redirects = given == "redirect"
+
+    def run(self, asking: Asking) -> Done:
+        """The frame is for the bridge itself, or not."""
+        packet = asking.packet
+        mac = asking.around.bridge_mac(packet.in_dev)
+        if mac is None:
+            return []  # OUTPUT: whom it is for does not matter
+        if self._redirects:
+            _set_mac(packet, "dst_mac", int(mac.replace(":", ""), 16))
+        packet.pkttype = "host" if packet.dst_mac == mac else "otherhost"
+        return []
+
+
 class Queue(Statement):
     """`queue`: a program decides."""
 
@@ -482,5 +520,6 @@ _STATEMENTS: dict[str, Callable[[Any, Scope], Statement]] = {
     "ct helper": lambda given, scope: Fixed(effects.CtTemplate(helper=str(given))),
     "synproxy": lambda given, scope: Fixed(effects.SynProxy()),
     "tproxy": Steer,
+    "ebtables": Ebtables,
     "dup": Duplicate,
 }
