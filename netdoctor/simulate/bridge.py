@@ -111,7 +111,7 @@ def _pre_routing(run: Run, netns: Netns, bridge: Link, port: Link, frame: Frame)
     frame.prerouted = True
     before = packet.dst
     run.step("bridge", netns, packet, action="netfilter", note=f"{bridge.name}: port {port.name}, iptables is asked")
-    fate = pass_hook(At(run, netns, "PREROUTING", packet))
+    fate = _ask_netfilter(At(run, netns, "PREROUTING", packet))
     if fate is not None:
         return fate
     if packet.dst == before:
@@ -130,6 +130,18 @@ def _pre_routing(run: Run, netns: Netns, bridge: Link, port: Link, frame: Frame)
     packet.dst_mac = bridge.mac
     packet.pkttype = "host"
     return partial(_finish, run, netns, bridge, port, frame)
+
+
+def _ask_netfilter(at: At) -> Fate | None:
+    """Pass a hook of IP's; there a frame for another seems to be for here (br_nf_pre_routing: pkt_otherhost)."""
+    packet = at.packet
+    hidden = packet.pkttype == "otherhost"
+    if hidden:
+        packet.pkttype = "host"
+    fate = pass_hook(at)
+    if hidden:
+        packet.pkttype = "otherhost"
+    return fate
 
 
 def _decide(run: Run, netns: Netns, bridge: Link, port: Link, frame: Frame) -> Onward:
@@ -191,14 +203,14 @@ def _forward(run: Run, netns: Netns, bridge: Link, port: Link | None, egress: Li
     run.step("bridge", netns, packet, action="forward", note=f"{bridge.name}: {source} > {egress.name}")
     fate = (
         layer2.bridge(run, netns, "FORWARD", frame, port, egress, late=False)
-        or pass_hook(At(run, netns, "FORWARD", packet))
+        or _ask_netfilter(At(run, netns, "FORWARD", packet))
         or layer2.bridge(run, netns, "FORWARD", frame, port, egress, late=True)
         or layer2.bridge(run, netns, "POSTROUTING", frame, None, egress)
     )
     if fate is not None:
         return fate
     packet.in_dev = None
-    fate = pass_hook(At(run, netns, "POSTROUTING", packet))
+    fate = _ask_netfilter(At(run, netns, "POSTROUTING", packet))
     return fate or partial(device.transmit, run, netns, egress, frame)
 
 

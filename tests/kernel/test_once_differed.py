@@ -233,6 +233,8 @@ CASES = (
          (table("mangle", "-A PREROUTING -p udp -j TEE --gateway 2001:db8:1::99", tool="ip6tables-legacy"),
           table("nat", "-A POSTROUTING -o eth0 -j MASQUERADE", tool="ip6tables-legacy")),
          udp("p1", "2001:db8:1::1"), connects=True),
+    Case("to iptables, a frame from port to port seems to be for this host",
+         (table("mangle", "-A FORWARD -m pkttype ! --pkt-type unicast -j DROP"),), udp("p1", "10.0.1.3"), connects=True),
     Case("TPROXY gives a packet to a transparent socket, whose answers bear the address that was called",
          (*PROXY, table("mangle", f"-A PREROUTING {STEER} --tproxy-mark 0x1/0x1")),
          tcp("gw", "203.0.113.9"), connects=True),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from tests.kernel.fuzz import native, rules, topologies
+from tests.kernel.fuzz import layer2, native, rules, topologies
 from tests.kernel.fuzz.network import Call, Network, Step
 from tests.kernel.fuzz.topologies import CLOSED, INTERNET, NOBODY, PORTS, VIPS
 
@@ -119,6 +119,10 @@ def _calls(made: Plan, count: int) -> list[Call]:
 def _rulesets(made: Plan, seen: list[rules.Sample], backends: dict[str, tuple[str, int]]) -> list[Step]:
     rng = made.rng
     steps: list[Step] = []
+    if seen and rng.random() < 0.18:
+        made.labels.add("rules that see frames")
+        netns = rng.choice(["node", "node", "node", *[name for name in made.spaces if name[0] in "pq"]])
+        steps.append(layer2.step(rng, made.spaces[netns], seen))
     filtering = ["node"] + [name for name in made.spaces if name[0] in "pqcs" and rng.random() < 0.08]
     for netns in filtering:
         space = made.spaces[netns]
