@@ -141,6 +141,9 @@ def _start(run: Run, resolved: Resolved, packet: Packet) -> Onward:
         packet.dst_mac = _asked_for(resolved.netns, link, packet) or (link.mac if bridge is None else bridge.mac)
     if packet.src_mac is None:
         packet.src_mac = OUTSIDE
+    # Who sends from the same wire has asked for an address of here before, and is known since (neigh_event_ns).
+    for dev in (link.name, *(() if bridge is None else (bridge.name,))):
+        run.learned.setdefault((resolved.netns.name, dev, packet.family, packet.src), packet.src_mac)
     if link.kind == "bridge":  # no port is known: it comes up from the bridge itself
         packet.pkttype = "host"
         fate = layer2.ingress(run, resolved.netns, link, frame)

@@ -280,12 +280,18 @@ def _answers6(run: Run, netns: Netns, link: Link, station: Station, packet: Pack
 def _solicitor(netns: Netns, link: Link, packet: Packet) -> int | None:
     """The source of a solicitation: the packet's own where it is the device's, else the device's link-local address.
 
+    Of several link-local ones it is the oldest, which the kernel has last (__ipv6_get_lladdr).
+
     Kernel: net/ipv6/ndisc.c:ndisc_solicit, ndisc_send_ns
     """
-    own = [value for value, _ in netns.interface_addresses(link, 6)]
+    own = [
+        value
+        for value, entry in netns.interface_addresses(link, 6)
+        if not {"tentative", "optimistic"} & set(entry.flags)
+    ]
     if packet.family == 6 and packet.src in own:
         return packet.src
-    return next((value for value in own if is_link_local(6, value)), None)
+    return next((value for value in reversed(own) if is_link_local(6, value)), None)
 
 
 def solicitation(asker: int, hop: int) -> Packet:

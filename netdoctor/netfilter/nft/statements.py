@@ -358,7 +358,7 @@ def verdict(written: Any) -> list[effects.Effect]:
 _VERDICTS: dict[str, effects.Effect] = {
     "accept": effects.ACCEPT, "drop": effects.Drop(), "return": effects.RETURN, "continue": effects.CONTINUE,
 }  # fmt: skip
-_IDLE = frozenset({"counter", "log", "last", "comment", "flow", "set", "ct timeout", "ct expectation", "secmark"})
+_IDLE = frozenset({"counter", "log", "last", "comment", "set", "ct timeout", "ct expectation", "secmark"})
 # What `icmpx` becomes in each family (net/netfilter/nft_reject.c:icmp_code_v4, icmp_code_v6).
 _ICMPX = {
     "port-unreachable": ("icmp-port-unreachable", "icmp6-port-unreachable"),
@@ -443,6 +443,18 @@ class Steer(Statement):
         return [] if found else BREAK
 
 
+class Offload(Statement):
+    """`flow add @TABLE`: later packets of the connection pass no hook behind ingress (nft_flow_offload_eval)."""
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        self._name = str(given.get("flowtable", "")).removeprefix("@")
+
+    def run(self, asking: Asking) -> Done:
+        """The packet itself goes on; that others take a shorter way is named, not followed."""
+        asking.packet.note(f"offloaded to flowtable {self._name}: later packets may pass no rule")
+        return []
+
+
 class Ebtables(Statement):
     """What targets of ebtables do that nft has no statement for (ebt_dnat_tg, ebt_redirect_tg)."""
 
@@ -520,6 +532,7 @@ _STATEMENTS: dict[str, Callable[[Any, Scope], Statement]] = {
     "ct helper": lambda given, scope: Fixed(effects.CtTemplate(helper=str(given))),
     "synproxy": lambda given, scope: Fixed(effects.SynProxy()),
     "tproxy": Steer,
+    "flow": lambda given, scope: Offload(given),
     "ebtables": Ebtables,
     "dup": Duplicate,
 }
