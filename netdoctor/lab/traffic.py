@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 
 PROTOS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "sctp": socket.SOCK_STREAM}
 IPPROTO_SCTP = 132
+IP_TRANSPARENT = 19
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER = 10, 23
 HEADERS = {"udp": (28, 48), "icmp": (28, 48), "icmpv6": (28, 48)}  # of IPv4 and IPv6 packets, in bytes
 ECHO = b"netdoctor" * 6
 
 
 def serve(specifications: list[list[Any]]) -> None:
-    """Echo on every (proto, address, port); say `ready` once all listen. An empty address is both families."""
-    listening = {_listener(proto, address, port): proto for proto, address, port in specifications}
+    """Echo on every (proto, address, port); say `ready` once all listen. An empty address is both families.
+
+    A fourth part that is true makes the socket a transparent one (IP_TRANSPARENT).
+    """
+    listening = {_listener(*each): str(each[0]) for each in specifications}
     print("ready", flush=True)  # noqa: T201
     connected: set[socket.socket] = set()
     while True:
@@ -47,12 +51,14 @@ def serve(specifications: list[list[Any]]) -> None:
                     connected.add(one.accept()[0])
 
 
-def _listener(proto: str, address: str, port: int) -> socket.socket:
+def _listener(proto: str, address: str, port: int, transparent: bool = False) -> socket.socket:  # noqa: FBT001, FBT002
     family = _family(address) if address else _widest_family()
     one = socket.socket(family, PROTOS[proto], IPPROTO_SCTP if proto == "sctp" else 0)
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if family == socket.AF_INET6 and not address:
         one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    if transparent:
+        one.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
     one.bind((address, port))
     if proto != "udp":
         one.listen(64)

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.kernel.fuzz import compare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.kernel.fuzz.compare import Kernel
+
 HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    made = compare.Kernel()
+    yield made
+    made.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

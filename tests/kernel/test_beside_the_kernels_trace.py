@@ -42,13 +42,6 @@ SEEDS = range(501, 513)
 FLOWS = 12  # of each
 
 
-@pytest.fixture(scope="module")
-def kernel() -> Iterator[Kernel]:
-    made = compare.Kernel()
-    yield made
-    made.close()
-
-
 class Places:
     """Where the rules of a snapshot stand: what the kernel calls by handle or by the chain's end, a trace numbers."""
 

@@ -14,8 +14,6 @@ from tests.kernel.fuzz.network import Network, Step
 from tests.kernel.test_once_differed import SERVERS, SPACES, STEPS, Case, echo, nft, table, udp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.kernel.fuzz.compare import Kernel
 
 QUIET = Step("node", "sysctl", ("bridge/bridge-nf-call-iptables=0", "bridge/bridge-nf-call-ip6tables=0"))
@@ -177,13 +175,6 @@ CASES = (
     Case("arptables with a negation",
          (tool("arptables-nft", "-A INPUT ! -s 10.0.1.2 -i br0 -j DROP"),), udp("p1", "192.0.2.1"), connects=True),
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def kernel() -> Iterator[Kernel]:
-    made = compare.Kernel()
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)

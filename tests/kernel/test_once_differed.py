@@ -14,8 +14,6 @@ from tests.kernel.fuzz import compare
 from tests.kernel.fuzz.network import Call, Network, Server, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.kernel.fuzz.compare import Kernel
 
 SPACES = ("node", "p1", "p2", "gw")
@@ -274,13 +272,6 @@ CASES = (
                       "meta nfproto ipv4 tcp dport 80 tproxy ip to :80 drop", "}", "}")),
          tcp("p1", "192.0.2.1"), connects=True),
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def kernel() -> Iterator[Kernel]:
-    made = compare.Kernel()
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)

@@ -12,8 +12,6 @@ import pytest
 from tests.kernel.fuzz import compare, faults, generate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.kernel.fuzz.compare import Examined, Kernel
 
 NETWORKS = range(301, 319)  # with 30 flows each
@@ -25,13 +23,6 @@ OFTEN = (
     "the nft backend overlooked", "native chains overlooked", "DNAT without its port",
     "answers are not translated back", "bridge netfilter overlooked", "a local packet is not routed again",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def kernel() -> Iterator[Kernel]:
-    made = compare.Kernel()
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -140,9 +140,10 @@ class Network:
                     "nft": "nft -f -",
                 }
                 lines.append(f"{inside}{tool.get(step.tool, step.tool)} <<'EOF'\n{step.text}EOF")
-        by_space: dict[str, list[tuple[str, str, int]]] = {}
+        by_space: dict[str, list[tuple[object, ...]]] = {}
         for server in self.servers:
-            by_space.setdefault(server.netns, []).append((server.proto, server.address, server.port))
+            said = (server.proto, server.address, server.port, *([True] if server.transparent else []))
+            by_space.setdefault(server.netns, []).append(said)
         for name, listening in by_space.items():
             given = shlex.quote(json.dumps(listening))
             lines.append(f"ip netns exec {name} python3 netdoctor/lab/traffic.py serve {given} >/dev/null 2>&1 &")
