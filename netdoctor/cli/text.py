@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from netdoctor.topology.world import World
 
 TABLES = frozenset({"raw", "mangle", "nat", "filter", "security"})
+WALKS = TABLES | {"nft"}  # whose rules stand together on one line
 # Stages that a person needs only with -v: nothing is decided in them unless they end the way.
 QUIET = frozenset({"send", "transmit", "conntrack", "neighbour"})
 HEADLINES = {
@@ -122,7 +123,9 @@ def _part(title: str, reply: Reply) -> _Part:
 def _blame(cause: Cause) -> str:
     where = [cause.netns]
     if cause.table:
-        where.append(f"{cause.table}/{cause.chain}" + (f" rule {cause.rule}" if cause.rule else ""))
+        is_native = cause.handle is not None or cause.family not in {None, "ip", "ip6"}
+        native = f"{cause.family} " if is_native else ""
+        where.append(f"{native}{cause.table}/{cause.chain}" + (f" rule {cause.rule}" if cause.rule else ""))
     if cause.interface:
         where.append(cause.interface)
     if cause.sysctl:
@@ -148,13 +151,13 @@ def _condense(steps: Sequence[Step], at: int | None, *, verbose: bool) -> Iterat
     while index < len(steps):
         step = steps[index]
         end = index + 1
-        if step.stage in TABLES:
+        if step.stage in WALKS:
             while end < len(steps) and _same_walk(step, steps[end]):
                 end += 1
         walk = steps[index:end]
         guilty = at is not None and index <= at < end
         if verbose or guilty or end == len(steps) or not _dull(walk):
-            line = _table_line(walk) if step.stage in TABLES else _plain_line(step)
+            line = _table_line(walk) if step.stage in WALKS else _plain_line(step)
             line.first, line.last = index, end - 1
             yield line
         index = end
@@ -163,8 +166,9 @@ def _condense(steps: Sequence[Step], at: int | None, *, verbose: bool) -> Iterat
 def _same_walk(step: Step, other: Step) -> bool:
     if other.action == "translate":  # what came of the walk: it belongs to no one backend's table
         return (step.netns, step.stage, step.hook) == (other.netns, other.stage, other.hook)
-    return (step.netns, step.stage, step.hook, step.backend, step.family) == (
-        other.netns, other.stage, other.hook, other.backend, other.family,
+    native = (step.table, other.table) if step.stage == "nft" else ("", "")
+    return (step.netns, step.stage, step.hook, step.backend, step.family, native[0]) == (
+        other.netns, other.stage, other.hook, other.backend, other.family, native[1],
     )  # fmt: skip
 
 
@@ -173,10 +177,9 @@ def _dull(walk: Sequence[Step]) -> bool:
     step = walk[0]
     if step.stage in QUIET:
         return True
-    if step.stage in TABLES:
-        return (
-            all(one.rule is None and (one.action or "").endswith("ACCEPT") for one in walk) and step.stage != "filter"
-        )
+    if step.stage in WALKS:
+        accepted = all(one.rule is None and (one.action or "").lower().endswith("accept") for one in walk)
+        return accepted and step.stage != "filter"
     return False
 
 
@@ -204,6 +207,8 @@ def _table_line(walk: Sequence[Step]) -> Line:
         elif action and not action.lower().startswith(("jump", "goto")):
             details.append(action)
     joined = " > ".join(places)
+    if walk[0].stage == "nft":
+        joined = f"{walk[0].family} {walk[0].table}: {joined}"
     if owner:
         joined += f" [{owner}]"
     return Line(walk[0].netns, walk[0].stage, joined, details)

@@ -56,6 +56,7 @@ class At:
     hook: Hook
     packet: Packet
     route: Route | None = None  # where it goes, once that is decided
+    template: CtTemplate | None = None  # what CT has attached to it before its connection is looked for
 
     def here(self, table: str) -> Here:
         """Return what matches may ask."""
@@ -67,16 +68,14 @@ def pass_hook(at: At, after: Callable[[At, str, Packet], Fate | None] | None = N
 
     `after` is called with the packet as it was before each table: in OUTPUT a change makes the kernel route again.
     """
-    template: CtTemplate | None = None
     for one in in_order(at, _asked(at)):
         before = at.packet.clone() if after is not None else at.packet
         fate: Fate | None = None
         if one.place is not None:
             result = one.place.walk(at)
-            template = result.template or template
             fate = tables.carry_out(at, result)
         elif one.what == "conntrack":
-            fate = _conntrack(at, template)
+            fate = _conntrack(at)
         elif one.what == "nat":
             fate = nat.pass_nat(at)
         elif one.what in ipvs.STEPS:
@@ -150,14 +149,14 @@ def tracks(netns: Netns, family: Family) -> bool:
     return known
 
 
-def _conntrack(at: At, template: CtTemplate | None) -> Fate | None:
+def _conntrack(at: At) -> Fate | None:
     """Find the packet's connection, or begin one (nf_conntrack_in)."""
     packet, run = at.packet, at.run
     if not tracks(at.netns, packet.family) or packet.ctstate == "UNTRACKED":
         return None
     if packet.connection is not None:  # seen before: loopback
         return None
-    wrong = conntrack_of(run, at.netns).track(packet, template)
+    wrong = conntrack_of(run, at.netns).track(packet, at.template)
     if packet.connection is not None:
         run.passed.setdefault(at.netns.name, set()).add(id(packet.connection))
     if packet.connection is not None or wrong is not None:

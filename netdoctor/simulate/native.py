@@ -120,7 +120,6 @@ def _walk(at: At, base: BaseChain) -> tables.Result:
     from netdoctor.simulate import duplicate
 
     table, here = base.table, at.here(base.table.name)
-    template: effects.CtTemplate | None = None
     stack: list[tuple[ruleset.Chain, Iterator[ruleset.Rule]]] = [(base.chain, iter(base.chain.rules))]
     calls = 0
     while stack:
@@ -139,10 +138,10 @@ def _walk(at: At, base: BaseChain) -> tables.Result:
         tables.note(at, where, last, stage="nft")
         for wanted in done:
             if isinstance(wanted, effects.NoTrack):
-                if at.packet.connection is None:
+                if at.packet.connection is None and at.template is None:
                     at.packet.ctstate = "UNTRACKED"
             elif isinstance(wanted, effects.CtTemplate):
-                template = template or wanted
+                _attach(at, wanted)
             elif isinstance(wanted, effects.Return):
                 stack.pop()
             elif isinstance(wanted, effects.Jump):
@@ -154,26 +153,34 @@ def _walk(at: At, base: BaseChain) -> tables.Result:
                         if target is None
                         else "the chains call each other in a loop"
                     )
-                    return tables.Result(effects.Undecided(why), where, template)
+                    return tables.Result(effects.Undecided(why), where)
                 if wanted.goto:
                     stack.pop()
                 stack.append((target, iter(target.rules)))
             elif isinstance(wanted, effects.Tee):
                 doubt = duplicate.send_copy(at, wanted)
                 if doubt is not None:
-                    return tables.Result(effects.Undecided(doubt), where, template)
+                    return tables.Result(effects.Undecided(doubt), where)
             elif not isinstance(wanted, effects.Continue):
-                return tables.Result(wanted, where, template)
-    return _policy(at, base, template)
+                return tables.Result(wanted, where)
+    return _policy(at, base)
 
 
-def _policy(at: At, base: BaseChain, template: effects.CtTemplate | None) -> tables.Result:
+def _attach(at: At, template: effects.CtTemplate) -> None:
+    """The first one counts, even after notrack (nft_ct_set_zone_eval: nf_ct_get gives an untracked packet no entry)."""
+    if at.template is None:
+        at.template = template
+        if at.packet.ctstate == "UNTRACKED":
+            at.packet.ctstate = None
+
+
+def _policy(at: At, base: BaseChain) -> tables.Result:
     where = {
         "family": base.table.family, "backend": "nft", "table": base.table.name, "chain": base.chain.name,
     }  # fmt: skip
     policy = base.chain.policy
     at.run.step("nft", at.netns, at.packet, hook=at.hook, action=f"policy {policy}", **where)
-    return tables.Result(effects.Drop() if policy == "drop" else effects.ACCEPT, where, template)
+    return tables.Result(effects.Drop() if policy == "drop" else effects.ACCEPT, where)
 
 
 def _place_of(table: ruleset.Table, chain: ruleset.Chain, rule: ruleset.Rule) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from netdoctor.netfilter.packet import TCP, UDP
 from netdoctor.netfilter.ternary import Unknown
 from netdoctor.simulate import sockets
 from netdoctor.simulate.fib import Key, fib
-from netdoctor.topology.addresses import is_multicast
+from netdoctor.topology.addresses import is_link_local, is_multicast
 
 if TYPE_CHECKING:
     from netdoctor.netfilter.ipset import IpSet
@@ -68,6 +68,7 @@ class Here:
             packet.src,
             0 if is_multicast(packet.family, packet.dst) else packet.dst,
             iif="lo",
+            oif=packet.in_dev if packet.family == 6 and is_link_local(6, packet.src) else None,
             mark=packet.mark if use_mark else 0,
             tos=packet.tos,
         )
@@ -88,14 +89,16 @@ class Here:
         if of_source and is_multicast(packet.family, other):
             other = 0
         mark = packet.mark if use_mark else 0
-        key = Key(packet.family, wanted, other, iif="lo", mark=mark, tos=packet.tos)
+        own = packet.out_dev if by == "oif" else packet.in_dev
+        # A link-local address is one of its wire only (nft_fib6_flowi_init: RT6_LOOKUP_F_IFACE).
+        only = own if packet.family == 6 and is_link_local(6, wanted) else None
+        key = Key(packet.family, wanted, other, iif="lo", oif=only, mark=mark, tos=packet.tos)
         found = fib(self.netns, packet.family).lookup(self.run, key, ignore_linkdown=True)
         if found.errno is not None or found.kind != "unicast":
             return ""
         devices = [way.dev or "" for way in found.ways]
         if by is None:
             return devices[0]
-        own = packet.in_dev if by == "iif" else packet.out_dev
         return own if own is not None and own in devices else ""
 
     def local_socket(self, packet: Packet, *, transparent: bool, wildcard: bool) -> Answer:

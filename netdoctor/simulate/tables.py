@@ -52,7 +52,6 @@ class Result:
 
     effect: effects.Effect
     where: dict[str, Any]
-    template: effects.CtTemplate | None = None
 
 
 def places(netns: Netns, family: Family, name: str, hook: str) -> tuple[Place, ...]:
@@ -104,7 +103,6 @@ def walk(at: At, place: Place) -> Result:
 
     here = at.here(place.name)
     base = place.table.chains[at.hook]
-    template: effects.CtTemplate | None = None
     stack: list[tuple[Chain, Iterator[Rule]]] = [(base, iter(base.candidates(at.packet)))]
     calls = 0
     while stack:
@@ -121,16 +119,17 @@ def walk(at: At, place: Place) -> Result:
         if isinstance(result, effects.Tee):
             why = duplicate.send_copy(at, result)
             if why is not None:
-                return Result(effects.Undecided(why), where, template)
+                return Result(effects.Undecided(why), where)
             continue
         if isinstance(result, effects.Continue):
             continue
         if isinstance(result, effects.NoTrack):
-            if at.packet.connection is None:
+            if at.packet.connection is None and at.template is None:
                 at.packet.ctstate = "UNTRACKED"
             continue
         if isinstance(result, effects.CtTemplate):
-            template = template or result
+            if at.packet.ctstate != "UNTRACKED":  # the first that is attached counts (xt_ct_target: skb->_nfct)
+                at.template = at.template or result
             continue
         if isinstance(result, effects.Return):
             stack.pop()
@@ -140,13 +139,13 @@ def walk(at: At, place: Place) -> Result:
             calls += 1
             if target is None or calls > MAX_CALLS:
                 why = f"chain {result.chain} is not there" if target is None else "the chains call each other in a loop"
-                return Result(effects.Undecided(why), where, template)
+                return Result(effects.Undecided(why), where)
             if result.goto:
                 stack.pop()
             stack.append((target, iter(target.candidates(at.packet))))
             continue
-        return Result(result, where, template)
-    return _policy(at, place, base, template)
+        return Result(result, where)
+    return _policy(at, place, base)
 
 
 def _matches(at: At, here: Here, place: Place, chain: Chain, rule: Rule) -> bool:
@@ -174,7 +173,7 @@ def _matches(at: At, here: Here, place: Place, chain: Chain, rule: Rule) -> bool
     return False
 
 
-def _policy(at: At, place: Place, base: Chain, template: effects.CtTemplate | None) -> Result:
+def _policy(at: At, place: Place, base: Chain) -> Result:
     """The policy of a base chain, when its rules have run out (ipt_do_table)."""
     policy = base.policy or "ACCEPT"
     where = {
@@ -182,10 +181,10 @@ def _policy(at: At, place: Place, base: Chain, template: effects.CtTemplate | No
     }  # fmt: skip
     at.run.step(cast("Stage", place.name), at.netns, at.packet, hook=at.hook, action=f"policy {policy}", **where)
     if policy == "ACCEPT":
-        return Result(effects.ACCEPT, where, template)
+        return Result(effects.ACCEPT, where)
     if policy == "DROP":
-        return Result(effects.Drop(), where, template)
-    return Result(effects.Undecided(f"policy {policy}"), where, template)
+        return Result(effects.Drop(), where)
+    return Result(effects.Undecided(f"policy {policy}"), where)
 
 
 def place_of(at: At, place: Place, chain: Chain, rule: Rule) -> dict[str, Any]:

@@ -64,6 +64,10 @@ def _vxlan(run: Run, netns: Netns, underlying: Netns, link: Link, frame: Frame) 
         family, UDP, local, remote, sport=None, dport=parameters.dstport, sport_range=(32768, 60999),
         size=inner.size + _VXLAN_OVERHEAD[family], ttl=parameters.ttl or 64, df=parameters.df == "set", mark=inner.mark,
     )  # fmt: skip
+    way = routing.output(run, underlying, routing.key_of(outer), any_source=True)
+    if isinstance(way, routing.Route) and way.kind == "local" and overlay.vxlan_device(underlying, link, outer.dport):
+        what = "a VXLAN whose remote is this namespace itself (encap_bypass_if_local)"
+        return device.unmodelled(run, netns, link, frame, what)
     note = f"{link.name}: VNI {parameters.vni} to {target}"
     fate = _carry(run, netns, underlying, frame, outer, note, parameters.dev if family == 6 else None, parameters.vni)
     if fate.verdict != "delivered":

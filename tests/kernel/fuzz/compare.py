@@ -363,8 +363,8 @@ def _would_hear(network: Network, call: Call, outcome: Outcome) -> bool:
         for line in step.lines
         if line.startswith("address add")
     }
-    if final.dst not in own or (final.next_hop or final.dst) not in own:
-        return False
+    if final.dst not in own or (final.next_hop or final.dst) not in own or final.src in own:
+        return False  # it is for nobody there, or seems to come from itself
     if call.proto == "icmp":
         return True
     return any(

@@ -565,7 +565,7 @@ def _ecn(rules: Ruleset, one: Sample, hook: str, proto: str) -> str:
 def _iprange(rules: Ruleset, one: Sample, hook: str, proto: str) -> str:
     side = rules.rng.choice(("src", "dst"))
     middle = int(ipaddress.ip_address(getattr(one, side)))
-    low = middle - rules.rng.choice((0, 1, 5)) if not rules.miss() else middle + 1
+    low = max(0, middle - rules.rng.choice((0, 1, 5))) if not rules.miss() else middle + 1
     high = max(low, middle) + rules.rng.choice((0, 1, 5))
     make = ipaddress.IPv4Address if rules.family == 4 else ipaddress.IPv6Address
     return f"-m iprange {rules.turn()}--{side}-range {make(low)}-{make(high)}"
