@@ -124,6 +124,9 @@ rulesets() {
         if has arptables-nft-save; then save arptables-nft-save.txt arptables-nft-save; fi
         if has nft; then
             save nft.json nft -j list ruleset
+            if grep -Eq '"hook": *"(ingress|egress)"' "$dir/nft.json"; then  # JSON lacks the devices before nft 1.0.8
+                save nft-list-chains.txt nft list chains
+            fi
             within nft list hooks >"$dir/nft-list-hooks.txt" 2>/dev/null || rm -f "$dir/nft-list-hooks.txt"
         else
             note nft.json 'nft is not installed'
@@ -160,11 +163,13 @@ connections() {
     keep proc-net-snmp.txt /proc/net/snmp
     keep proc-net-netstat.txt /proc/net/netstat
     keep proc-net-snmp6.txt /proc/net/snmp6
+    options=
+    if ss -h 2>&1 | grep -q -- --inet-sockopt; then options=--inet-sockopt; fi  # iproute2 5.9
     # PROC_ROOT makes ss read /proc: its netlink family would load a module for each protocol.
     if loaded tcp_diag && loaded udp_diag && loaded raw_diag; then
-        save ss.txt ss -H -O -l -n -e -p -t -u -w
+        save ss.txt ss -H -O -l -n -e -p -t -u -w ${options:+"$options"}
     else
-        save ss.txt env PROC_ROOT=/proc ss -H -O -l -n -e -p -t -u -w
+        save ss.txt env PROC_ROOT=/proc ss -H -O -l -n -e -p -t -u -w ${options:+"$options"}
     fi
 }
 

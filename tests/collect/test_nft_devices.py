@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from netdoctor.collect import nftdevices
+from netdoctor.collect import nftdevices, saved
 
 LISTED = """\
 table netdev n {
@@ -43,3 +43,10 @@ def test_a_chain_without_its_devices_gets_them():
 def test_a_newer_nft_is_not_asked_again():
     text = document({"family": "inet", "table": "x", "name": "i", "hook": "ingress", "dev": "lo"})
     assert nftdevices.completed(text, lambda: "not to be asked") == text
+
+
+def test_a_saved_list_of_chains_completes_the_saved_ruleset(tmp_path):
+    (tmp_path / "nft.json").write_text(document({"family": "inet", "table": "x", "name": "i", "hook": "ingress"}))
+    (tmp_path / "nft-list-chains.txt").write_text(LISTED)
+    (namespace,) = saved.read(str(tmp_path))[0].namespaces
+    assert '"dev":["br-0"]' in namespace.nft.json

@@ -48,6 +48,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "arptables": ("arptables-save.txt", "arptables-nft-save.txt"),
     "nft": ("nft.json", "nft-list-ruleset.json"),
     "nft-hooks": ("nft-list-hooks.txt",),
+    "nft-chains": ("nft-list-chains.txt",),
     "ipset": ("ipset-save.txt",),
     "ipvs": ("proc-net-ip_vs.txt", "ipvsadm-save.txt"),
     "not-read": ("not-read.txt",),  # the collector's: why a file is not there

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from netdoctor.collect import conntrack, counters, iproute, iptext, ipvs, sockets, sysctl
+from netdoctor.collect import conntrack, counters, iproute, iptext, ipvs, nftdevices, sockets, sysctl
 from netdoctor.collect.saved.layout import SECTION_OF, SECTIONS
 from netdoctor.model.errors import NetdoctorError
 from netdoctor.model.snapshot import (
@@ -292,10 +292,11 @@ class Sections:
 
     def _read_nft(self) -> NftText:
         text = self._text("nft")
-        begin = text.find("{")
+        text = text[max(text.find("{"), 0) :]
         if text.strip():
-            msgspec.json.decode(text[max(begin, 0) :], type=dict[str, msgspec.Raw])  # is it JSON at all?
-        return NftText(text[max(begin, 0) :] or None, self._text("nft-hooks") or None)
+            msgspec.json.decode(text, type=dict[str, msgspec.Raw])  # is it JSON at all?
+            text = nftdevices.completed(text, lambda: self._text("nft-chains"))
+        return NftText(text or None, self._text("nft-hooks") or None)
 
     def _conntrack(self) -> tuple[ConntrackEntry, ...]:
         text = "\n".join(self._text(file) for file in ("conntrack", "conntrack-6") if file in self._paths)

@@ -101,8 +101,8 @@ def _without_negation(original: Any) -> Any:
 
 
 def _policy_accepts(original: Any) -> Any:
-    def policy(at: Any, place: Any, base: Any, template: Any) -> Any:
-        found = original(at, place, base, template)
+    def policy(at: Any, place: Any, base: Any) -> Any:
+        found = original(at, place, base)
         return replace(found, effect=effects.ACCEPT)
 
     return policy
