@@ -108,7 +108,8 @@ def discover_outside(run: Run, netns: Netns, link: Link, way: Exit, asker: int, 
     if known is None:
         with run.aside():
             ask = _through(run, netns, link, neighbour.solicitation(asker, hop), BROADCAST)
-            known = ask.verdict in ("left", "unknown")
+            # A hop limit that a rule has changed is ignored there (ndisc_rcv).
+            known = ask.verdict == "unknown" or (ask.verdict == "left" and ask.packet.ttl == 255)
             if known:
                 answer = neighbour.advertisement(hop, asker)
                 answer.src_mac, answer.dst_mac = OUTSIDE, link.mac

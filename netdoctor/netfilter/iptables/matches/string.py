@@ -40,11 +40,19 @@ class String(Match):
             raise ValueError("no text to look for")
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
-        """Say whether the packet matches: `--from` and `--to` are where the text may begin."""
-        found = wire.of(packet).find(self.pattern, self.first, self.last, fold=self.fold)
-        if found is None:
+        """Say whether the packet matches: the text begins at `--from` or later, and ends at `--to` or before.
+
+        Before Linux 6.5 it only had to begin before `--to` (skb_find_text).
+        """
+        data = wire.of(packet)
+        begins = data.find(self.pattern, self.first, self.last, fold=self.fold)
+        last = self.last - len(self.pattern)
+        ends = data.find(self.pattern, self.first, last, fold=self.fold) if last >= self.first else False
+        if begins is None or ends is None:
             return Unknown("match string: bytes that are not known")
-        return found is not self.negated
+        if begins is not ends:
+            return Unknown("match string: a text across --to, which Linux takes before 6.5 and not after")
+        return begins is not self.negated
 
 
 def _decoded(text: str) -> bytes:
