@@ -166,9 +166,8 @@ def _condense(steps: Sequence[Step], at: int | None, *, verbose: bool) -> Iterat
 def _same_walk(step: Step, other: Step) -> bool:
     if other.action == "translate":  # what came of the walk: it belongs to no one backend's table
         return (step.netns, step.stage, step.hook) == (other.netns, other.stage, other.hook)
-    native = (step.table, other.table) if step.stage == "nft" else ("", "")
-    return (step.netns, step.stage, step.hook, step.backend, step.family, native[0]) == (
-        other.netns, other.stage, other.hook, other.backend, other.family, native[1],
+    return (step.netns, step.stage, step.hook, step.backend, step.family, step.table) == (
+        other.netns, other.stage, other.hook, other.backend, other.family, other.table,
     )  # fmt: skip
 
 

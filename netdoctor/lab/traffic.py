@@ -32,7 +32,9 @@ def serve(specifications: list[list[Any]]) -> None:
 
     A fourth part that is true makes the socket a transparent one (IP_TRANSPARENT).
     """
-    listening = {_listener(*each): str(each[0]) for each in specifications}
+    listening = {
+        _listener(proto, address, port, transparent=any(more)): proto for proto, address, port, *more in specifications
+    }
     print("ready", flush=True)  # noqa: T201
     connected: set[socket.socket] = set()
     while True:
@@ -51,7 +53,7 @@ def serve(specifications: list[list[Any]]) -> None:
                     connected.add(one.accept()[0])
 
 
-def _listener(proto: str, address: str, port: int, transparent: bool = False) -> socket.socket:  # noqa: FBT001, FBT002
+def _listener(proto: str, address: str, port: int, *, transparent: bool) -> socket.socket:
     family = _family(address) if address else _widest_family()
     one = socket.socket(family, PROTOS[proto], IPPROTO_SCTP if proto == "sctp" else 0)
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -40,21 +40,14 @@ def exchange(run: Run, netns: Netns, link: Link, station: Station, sender: int, 
     if not layer2.anywhere(netns.world):
         return _UNHINDERED
     key = ("arp", link.name, station.netns.name, station.link.name, sender, hop)
-    known: Exchange | None = netns.cache.get(key)
-    if known is None:
-        with run.aside():
-            known = _exchange(run, netns, link, station, sender, hop)
-        if not run.choices.taken:  # what was chosen before may decide here too
-            netns.cache[key] = known
-    return known
+    return run.remembered(netns, key, lambda: _exchange(run, netns, link, station, sender, hop))
 
 
 def _exchange(run: Run, netns: Netns, link: Link, station: Station, sender: int, hop: int) -> Exchange:
-    request = Packet(4, 0, sender, hop, size=_SIZE, arp=Arp(1, link.mac, sender, None, hop))
-    stopped = _stopped(run, _sent(run, netns, link, request, station.link.mac, BROADCAST))
+    stopped = _stopped(run, _sent(run, netns, link, _request(link, sender, hop), station.link.mac, BROADCAST))
     if stopped is not None:
         return Exchange(heard=False, answered=False, stopped=stopped)
-    reply = Packet(4, 0, hop, sender, size=_SIZE, arp=Arp(2, station.link.mac, hop, link.mac, sender))
+    reply = _reply(station.link.mac, link.mac, hop, sender)
     stopped = _stopped(run, _sent(run, station.netns, station.link, reply, link.mac))
     return Exchange(heard=True, answered=stopped is None, stopped=stopped)
 
@@ -63,15 +56,26 @@ def exchange_outside(run: Run, netns: Netns, link: Link, way: Exit, sender: int,
     """Say the same of a station that no snapshot holds: the rules of this end only (arp_solicit, arp_rcv)."""
     if not layer2.anywhere(netns.world):
         return _UNHINDERED
-    with run.aside():
-        request = Packet(4, 0, sender, hop, size=_SIZE, arp=Arp(1, link.mac, sender, None, hop))
-        stopped = _stopped(run, _sent(run, netns, link, request, OUTSIDE, BROADCAST))
-        if stopped is None:
-            reply = Packet(4, 0, hop, sender, size=_SIZE, arp=Arp(2, OUTSIDE, hop, link.mac, sender))
-            reply.src_mac, reply.dst_mac = OUTSIDE, link.mac
-            frame = Frame(reply, way.netns, way.link.name)
-            stopped = _stopped(run, run.travel(partial(device.receive, run, way.netns, way.link, frame)))
+    key = ("arp outside", link.name, way.netns.name, way.link.name, sender, hop)
+    return run.remembered(netns, key, lambda: _exchange_outside(run, netns, link, way, sender, hop))
+
+
+def _exchange_outside(run: Run, netns: Netns, link: Link, way: Exit, sender: int, hop: int) -> Exchange:
+    stopped = _stopped(run, _sent(run, netns, link, _request(link, sender, hop), OUTSIDE, BROADCAST))
+    if stopped is None:
+        reply = _reply(OUTSIDE, link.mac, hop, sender)
+        reply.src_mac, reply.dst_mac = OUTSIDE, link.mac
+        frame = Frame(reply, way.netns, way.link.name)
+        stopped = _stopped(run, run.travel(partial(device.receive, run, way.netns, way.link, frame)))
     return Exchange(heard=False, answered=stopped is None, stopped=stopped)
+
+
+def _request(link: Link, sender: int, hop: int) -> Packet:
+    return Packet(4, 0, sender, hop, size=_SIZE, arp=Arp(1, link.mac, sender, None, hop))
+
+
+def _reply(mac: str | None, asker_mac: str | None, hop: int, asker: int) -> Packet:
+    return Packet(4, 0, hop, asker, size=_SIZE, arp=Arp(2, mac, hop, asker_mac, asker))
 
 
 def _sent(run: Run, netns: Netns, link: Link, packet: Packet, mac: str | None, group: str | None = None) -> Fate:

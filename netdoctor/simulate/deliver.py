@@ -104,21 +104,18 @@ def discover_outside(run: Run, netns: Netns, link: Link, way: Exit, asker: int, 
     if not _rules6(netns):
         return True
     key = ("discovery outside", link.name, way.netns.name, way.link.name, asker, hop)
-    known: bool | None = netns.cache.get(key)
-    if known is None:
-        with run.aside():
-            ask = _through(run, netns, link, neighbour.solicitation(asker, hop), BROADCAST)
-            # A hop limit that a rule has changed is ignored there (ndisc_rcv).
-            known = ask.verdict == "unknown" or (ask.verdict == "left" and ask.packet.ttl == 255)
-            if known:
-                answer = neighbour.advertisement(hop, asker)
-                answer.src_mac, answer.dst_mac = OUTSIDE, link.mac
-                frame = Frame(answer, way.netns, way.link.name)
-                end = run.travel(partial(device.receive, run, way.netns, way.link, frame))
-                known = _is_heard(end, netns)
-        if not run.choices.taken:  # what was chosen before may decide here too
-            netns.cache[key] = known
-    return known
+    return run.remembered(netns, key, lambda: _discover_outside(run, netns, link, way, asker, hop))
+
+
+def _discover_outside(run: Run, netns: Netns, link: Link, way: Exit, asker: int, hop: int) -> bool:
+    """There, a hop limit that a rule has changed is ignored (ndisc_rcv)."""
+    ask = _through(run, netns, link, neighbour.solicitation(asker, hop), BROADCAST)
+    if ask.verdict != "unknown" and (ask.verdict != "left" or ask.packet.ttl != 255):
+        return False
+    answer = neighbour.advertisement(hop, asker)
+    answer.src_mac, answer.dst_mac = OUTSIDE, link.mac
+    frame = Frame(answer, way.netns, way.link.name)
+    return _is_heard(run.travel(partial(device.receive, run, way.netns, way.link, frame)), netns)
 
 
 def discover(run: Run, netns: Netns, link: Link, station: Station, asker: int, hop: int) -> tuple[bool, bool]:
@@ -131,21 +128,15 @@ def discover(run: Run, netns: Netns, link: Link, station: Station, asker: int, h
     if not _rules6(netns):
         return True, True
     key = ("discovery", link.name, station.netns.name, station.link.name, asker, hop)
-    known: tuple[bool, bool] | None = netns.cache.get(key)
-    if known is None:
-        known = _discover(run, netns, link, station, asker, hop)
-        if not run.choices.taken:  # what was chosen before may decide here too
-            netns.cache[key] = known
-    return known
+    return run.remembered(netns, key, lambda: _discover(run, netns, link, station, asker, hop))
 
 
 def _discover(run: Run, netns: Netns, link: Link, station: Station, asker: int, hop: int) -> tuple[bool, bool]:
-    with run.aside():
-        ask = _through(run, netns, link, neighbour.solicitation(asker, hop), station.link.mac)
-        if not _is_heard(ask, station.netns):
-            return False, False
-        answer = _through(run, station.netns, station.link, neighbour.advertisement(hop, asker), link.mac)
-        return True, _is_heard(answer, netns)
+    ask = _through(run, netns, link, neighbour.solicitation(asker, hop), station.link.mac)
+    if not _is_heard(ask, station.netns):
+        return False, False
+    answer = _through(run, station.netns, station.link, neighbour.advertisement(hop, asker), link.mac)
+    return True, _is_heard(answer, netns)
 
 
 def _is_heard(fate: Fate, netns: Netns) -> bool:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netdoctor.simulate import frame as frames
+from netdoctor.simulate import layer2
 from netdoctor.simulate.run import MAX_HOPS, Fate, Onward, Run
 from netdoctor.topology import wire
 from netdoctor.topology.addresses import address
@@ -24,7 +25,7 @@ _VLAN_HEADER = 4
 
 def transmit(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
     """Send a frame out of a device (__dev_queue_xmit)."""
-    from netdoctor.simulate import bridge, layer2, tunnel
+    from netdoctor.simulate import bridge, tunnel
 
     run.hops += 1
     packet = frame.packet
@@ -80,7 +81,6 @@ def cross(frame: Frame, here: Netns, there: Netns) -> None:
 
 def _loop(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
     """Loopback: the packet keeps its connection and its route, and loses its socket (loopback_xmit)."""
-    from netdoctor.simulate import layer2
     from netdoctor.simulate import receive as reception
 
     frame.packet.has_socket = frame.packet.kernel_socket = False
@@ -111,7 +111,7 @@ def _macvlan(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
 
 def receive(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
     """A frame arrives at a device, which may be a bridge port (__netif_receive_skb_core)."""
-    from netdoctor.simulate import bridge, layer2
+    from netdoctor.simulate import bridge
 
     frame.packet.pkttype = frames.packet_type(frame.packet, link.mac)
     fate = layer2.ingress(run, netns, link, frame)

@@ -58,6 +58,11 @@ class At:
     route: Route | None = None  # where it goes, once that is decided
     template: CtTemplate | None = None  # what CT has attached to it before its connection is looked for
 
+    def untrack(self) -> None:
+        """Keep conntrack off it, unless that has seen it or CT has prepared it (notrack_tg, nft_notrack_eval)."""
+        if self.packet.connection is None and self.template is None:
+            self.packet.ctstate = "UNTRACKED"
+
     def here(self, table: str) -> Here:
         """Return what matches may ask."""
         return Here(self.run, self.netns, self.hook, table)

@@ -178,7 +178,7 @@ def _read(json_text: str, ebtables_saved: str) -> Hooked:
 
 
 def _base_chains(json_text: str, ebtables_saved: str) -> Iterator[tuple[BaseChain, tuple[str, ...]]]:
-    for table in ruleset.parse(json_text, ruleset.tables_with_frames(json_text)).values():
+    for table in ruleset.parse_frames(json_text).values():
         if table.family == "bridge":
             ebtables.rewrite(table, ebtables_saved)
         for chain in table.chains.values():

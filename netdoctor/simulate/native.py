@@ -138,8 +138,7 @@ def _walk(at: At, base: BaseChain) -> tables.Result:
         tables.note(at, where, last, stage="nft")
         for wanted in done:
             if isinstance(wanted, effects.NoTrack):
-                if at.packet.connection is None and at.template is None:
-                    at.packet.ctstate = "UNTRACKED"
+                at.untrack()
             elif isinstance(wanted, effects.CtTemplate):
                 _attach(at, wanted)
             elif isinstance(wanted, effects.Return):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.packet import ICMPV6, Packet, family_name
+from netdoctor.simulate import arp, routing, source
 from netdoctor.simulate import frame as frames
-from netdoctor.simulate import routing, source
 from netdoctor.simulate.fib import SCOPES, Key
 from netdoctor.simulate.run import Answer, Fate, Run
 from netdoctor.topology import wire
@@ -91,7 +91,6 @@ def _hears_from(
 
     Kernel: net/ipv6/ndisc.c:ndisc_solicit
     """
-    from netdoctor.simulate import arp
     from netdoctor.simulate.deliver import discover_outside
 
     if family == 4:
@@ -165,8 +164,6 @@ def _answers(
     run: Run, netns: Netns, link: Link, station: Station, packet: Packet, family: Family, hop: int, stopped: list[Cause]
 ) -> bool:
     """Whether a station answers. From the question it learns who asks (neigh_event_ns, ndisc_recv_ns)."""
-    from netdoctor.simulate import arp
-
     if family == 6:
         return _answers6(run, netns, link, station, packet, hop)
     sender = _arp_sender(netns, link, packet, hop)

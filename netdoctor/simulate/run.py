@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from netdoctor.netfilter.packet import ICMP, ICMPV6, PROTOCOL_NAMES, family_name, format_address
 from netdoctor.simulate.trace import Cause, CauseKind, Final, Outer, PacketView, Stage, Step, Verdict
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from netdoctor.topology.namespace import Netns
     from netdoctor.topology.world import World
 
+T = TypeVar("T")
 MAX_HOPS = 300  # devices that one packet may cross: more than any hop limit, so only a bridge loop gets there
 
 
@@ -102,9 +103,8 @@ class Run:
     hops: int = 0
     visited: set[Any] = field(default_factory=set)
     phase: Literal["request", "reply", "next"] = "request"
-    accepted: dict[tuple[str, ConnTuple], Socket] = field(
-        default_factory=dict
-    )  # netns, a connection's ends -> who has it
+    # netns, a connection's ends -> who has it
+    accepted: dict[tuple[str, ConnTuple], Socket] = field(default_factory=dict)
     client: tuple[Netns, Packet] | None = None  # the process that began the flow, and the packet as it sent it
     passed: dict[str, set[int]] = field(default_factory=dict)  # netns -> ids of connections seen in this phase
 
@@ -165,6 +165,16 @@ class Run:
         finally:
             self.muted -= 1
             self.hops, self.phase = hops, phase
+
+    def remembered(self, netns: Netns, key: tuple[object, ...], walk: Callable[[], T]) -> T:
+        """Walk a side packet once for every packet of a world, unless something forks on its way."""
+        known: T | None = netns.cache.get(key)
+        if known is None:
+            with self.aside():
+                known = walk()
+            if not self.choices.taken:  # what was chosen before may decide here too
+                netns.cache[key] = known
+        return known
 
     def choose(self, labels: list[str], weights: list[float] | None = None) -> int:
         """Fork. See `Choices.choose`."""

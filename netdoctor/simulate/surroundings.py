@@ -16,6 +16,7 @@ from netdoctor.simulate.fib import Key, fib
 from netdoctor.topology.addresses import is_link_local, is_multicast
 
 if TYPE_CHECKING:
+    from netdoctor.model.snapshot import Socket
     from netdoctor.netfilter.ipset import IpSet
     from netdoctor.netfilter.packet import Family, Hook, Packet
     from netdoctor.netfilter.ternary import Answer
@@ -116,8 +117,8 @@ class Here:
             if packet.proto in (TCP, UDP) and ends == (sent.proto, sent.src, sent.sport, sent.dst, sent.dport):
                 return not transparent
         socket = packet.steered
-        if socket is None and packet.proto == TCP:
-            socket = self.run.accepted.get((self.netns.name, packet.tuple()))
+        if socket is None:
+            socket = self._of_connection(packet)
             wildcard = wildcard or socket is not None  # it has the address that it was called by
         return sockets.matching(self.netns, packet, socket, transparent=transparent, wildcard=wildcard)
 
@@ -131,18 +132,20 @@ class Here:
         ends = packet.clone()
         ends.dst = address or self._first_address(packet) or packet.dst
         ends.dport = port or packet.dport
-        if packet.proto == TCP:
-            socket = self.run.accepted.get((self.netns.name, packet.tuple()))
-            socket = socket or sockets.receiver(self.netns, ends, packet.in_dev)
-        else:
-            socket = sockets.connected(self.netns, packet) or sockets.receiver(self.netns, ends, packet.in_dev)
-        if socket is None or not socket.transparent:
-            if socket is not None and socket.transparent is None:
-                return Unknown("target TPROXY: whether a socket is transparent is not in the snapshot")
+        socket = self._of_connection(packet) or sockets.receiver(self.netns, ends, packet.in_dev)
+        if socket is None or socket.transparent is False:
             return False
+        if socket.transparent is None:
+            return Unknown("target TPROXY: whether a socket is transparent is not in the snapshot")
         packet.steered = socket
         packet.note(f"to the transparent socket of {socket.program or 'a process'}, {sockets.text(socket)}")
         return True
+
+    def _of_connection(self, packet: Packet) -> Socket | None:
+        """The socket that has a packet's connection already (__inet_lookup_established; UDP: a connected one)."""
+        if packet.proto == TCP:
+            return self.run.accepted.get((self.netns.name, packet.tuple()))
+        return sockets.connected(self.netns, packet)
 
     def _first_address(self, packet: Packet) -> int | None:
         """The first address of the interface that it came in by (nf_tproxy_laddr4, nf_tproxy_laddr6)."""

@@ -124,8 +124,7 @@ def walk(at: At, place: Place) -> Result:
         if isinstance(result, effects.Continue):
             continue
         if isinstance(result, effects.NoTrack):
-            if at.packet.connection is None and at.template is None:
-                at.packet.ctstate = "UNTRACKED"
+            at.untrack()
             continue
         if isinstance(result, effects.CtTemplate):
             if at.packet.ctstate != "UNTRACKED":  # the first that is attached counts (xt_ct_target: skb->_nfct)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NETLINK_NETFILTER, SOL_NETLINK, ADD_MEMBERSHIP, RCVBUFFORCE = 12, 270, 1, 33
 NFNLGRP_NFTRACE, SUBSYS_NFTABLES, SUBSYS_ULOG, MSG_TRACE = 9, 10, 4, 17
 FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
-TABLE, CHAIN, HANDLE, TYPE, VERDICT, POLICY = 1, 2, 3, 4, 5, 16  # enum nft_trace_attributes
+TABLE, CHAIN, HANDLE, TYPE, POLICY = 1, 2, 3, 4, 16  # enum nft_trace_attributes
 IS_POLICY, IS_RULE = 1, 3  # enum nft_trace_types
 NFULA_PREFIX, NFULA_CFG_CMD, NFULA_CFG_MODE, NFULA_CFG_QTHRESH = 10, 1, 2, 5
 LEGACY = re.compile(r"TRACE: (\w+):(\S+):(rule|return|policy):(\d+)")

@@ -153,16 +153,16 @@ _MATCHES: dict[str, Callable[[str, str], Made]] = {
 def _target(words: list[str]) -> Made:
     name, given = words[0], dict(zip(words[1::2], words[2::2], strict=True))
     if name in _VERDICTS:
-        return [{_VERDICTS[name]: None}]
+        return _end(name)
     if name == "mark":
-        return [_marked(given), *_end(given.pop("--mark-target"))]
+        return [_marked(given), *_end(given["--mark-target"])]
     if name == "dnat":
-        return [_set_mac("daddr", given.pop("--to-dst")), {"ebtables": "dnat"}, *_end(given.pop("--dnat-target"))]
+        return [_set_mac("daddr", given["--to-dst"]), {"ebtables": "dnat"}, *_end(given["--dnat-target"])]
     if name == "snat" and set(given) == {"--to-src", "--snat-target"}:
         return [_set_mac("saddr", given["--to-src"]), *_end(given["--snat-target"])]
     if name == "redirect":
-        return [{"ebtables": "redirect"}, *_end(given.pop("--redirect-target", "ACCEPT"))]
-    if name in {"arpreply", "among"} or given:
+        return [{"ebtables": "redirect"}, *_end(given.get("--redirect-target", "ACCEPT"))]
+    if name == "arpreply" or given:
         raise ValueError(name)
     return [{"jump": {"target": name}}]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netdoctor.netfilter.nft.kinds import Kind
-    from netdoctor.netfilter.packet import Packet
+    from netdoctor.netfilter.packet import Packet, PacketType
     from netdoctor.netfilter.surroundings import Surroundings
 
     Read = int | str | Unknown | None
@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 _NUMBERS = {"tcp": TCP, "udp": UDP, "udplite": UDPLITE, "sctp": SCTP, "dccp": DCCP, "icmp": ICMP, "icmpv6": ICMPV6}
 _PORTED = frozenset({TCP, UDP, UDPLITE, SCTP, DCCP})
 _STATES = {"INVALID": 1, "ESTABLISHED": 2, "RELATED": 4, "NEW": 8, "UNTRACKED": 64, None: 1}
-_PKTTYPES = {"host": 0, "broadcast": 1, "multicast": 2, "otherhost": 3, "outgoing": 4, "loopback": 5}
+PKTTYPES: dict[PacketType, int] = {
+    "host": 0,
+    "broadcast": 1,
+    "multicast": 2,
+    "otherhost": 3,
+    "outgoing": 4,
+    "loopback": 5,
+}
 
 
 # --- payload: header -> field -> (kind, getter of the field, where the header is there)
@@ -163,8 +170,10 @@ def payload(protocol: str, name: str) -> tuple[Kind, Getter]:
 def _has_header(packet: Packet, protocol: str) -> bool:
     if protocol == "vlan":
         return packet.vlan is not None
-    if packet.arp is not None or protocol == "arp":
-        return protocol == "ether" or (protocol == "arp" and packet.arp is not None)
+    if protocol == "arp":
+        return packet.arp is not None
+    if packet.arp is not None:
+        return protocol == "ether"
     if protocol in {"ip", "ip6"}:
         return packet.family == (4 if protocol == "ip" else 6)
     if protocol in _NUMBERS:
@@ -243,7 +252,7 @@ def _group(side: str) -> Getter:
 
 def _packet_type(packet: Packet, around: Surroundings) -> Read:
     """Whom the frame was for (nft_meta_get_eval_pkttype): what a process sends to itself comes in by loopback."""
-    return _PKTTYPES[packet.pkttype]
+    return PKTTYPES[packet.pkttype]
 
 
 META: dict[str, tuple[Kind, Getter]] = {

@@ -16,7 +16,7 @@ from netdoctor.netfilter.nft.statements import BREAK, compile_statement
 from netdoctor.netfilter.nft.text import rule_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from netdoctor.netfilter.effect import Effect
     from netdoctor.netfilter.nft.expressions import Asking
@@ -112,33 +112,33 @@ def _pairs(elements: Sequence[Any], *, is_map: bool) -> Iterator[tuple[Any, Any]
         yield (element[0], element[1]) if is_map else (element, None)
 
 
-def tables_with_frames(json_text: str) -> set[tuple[str, str]]:
-    """Return family and name of the tables whose base chains see frames, not packets. Raises: RulesetError."""
-    listed = [item["chain"] for item in _listed(json_text) if "chain" in item]
+def parse(json_text: str, wanted: Collection[tuple[str, str]] | None = None) -> dict[tuple[str, str], Table]:
+    """Return the tables of `nft -j list ruleset` by family and name, or those that are wanted. Raises: RulesetError."""
+    return _parsed(json_text, lambda listed: wanted)
+
+
+def parse_frames(json_text: str) -> dict[tuple[str, str], Table]:
+    """Return the tables whose base chains see frames, not packets. Raises: RulesetError."""
+    return _parsed(json_text, _with_frames)
+
+
+def _with_frames(listed: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    chains = [item["chain"] for item in listed if "chain" in item]
     return {
         (chain["family"], chain["table"])
-        for chain in listed
+        for chain in chains
         if chain["family"] in {"bridge", "netdev", "arp"} or chain.get("hook") == "ingress"
     }
 
 
-def parse(json_text: str, wanted: Collection[tuple[str, str]] | None = None) -> dict[tuple[str, str], Table]:
-    """Return the tables of `nft -j list ruleset` by family and name, or those that are wanted. Raises: RulesetError."""
+def _parsed(
+    json_text: str, wanted: Callable[[list[dict[str, Any]]], Collection[tuple[str, str]] | None]
+) -> dict[tuple[str, str], Table]:
     try:
-        return _tables(_listed(json_text), wanted)
-    except (KeyError, TypeError, AttributeError):
-        raise RulesetError(*_NOT_NFT) from None
-
-
-_NOT_NFT = ("the nftables ruleset is not what `nft -j list ruleset` writes", "take it again")
-
-
-def _listed(json_text: str) -> list[dict[str, Any]]:
-    try:
-        listed: list[dict[str, Any]] = msgspec.json.decode(json_text)["nftables"]
-    except (msgspec.DecodeError, KeyError, TypeError):
-        raise RulesetError(*_NOT_NFT) from None
-    return listed
+        listed = msgspec.json.decode(json_text)["nftables"]
+        return _tables(listed, wanted(listed))
+    except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+        raise RulesetError("the nftables ruleset is not what `nft -j list ruleset` writes", "take it again") from None
 
 
 def _tables(listed: list[dict[str, Any]], wanted: Collection[tuple[str, str]] | None) -> dict[tuple[str, str], Table]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from netdoctor.netfilter import effect as effects
-from netdoctor.netfilter.nft import kinds
+from netdoctor.netfilter.nft import fields, kinds
 from netdoctor.netfilter.nft.expressions import Asking, Expression, Map, Scope, compile_expression
 from netdoctor.netfilter.nft.sets import Elements, bounds
 from netdoctor.netfilter.packet import TCP, UDP, format_address
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netdoctor.netfilter.nft.kinds import Kind
-    from netdoctor.netfilter.packet import Packet, PacketType
+    from netdoctor.netfilter.packet import Packet
 
 BREAK: Final = None  # NFT_BREAK: the rule ends here, the next one is asked
 Done = list[effects.Effect] | None  # what is to be done, in order; BREAK
@@ -272,7 +272,7 @@ def _address(packet: Packet, value: int) -> str:
     return format_address(packet.family, value)
 
 
-_PACKET_TYPES: dict[int, PacketType] = {0: "host", 1: "broadcast", 2: "multicast", 3: "otherhost"}
+_PACKET_TYPES = {number: name for name, number in fields.PKTTYPES.items()}
 _CHANGES: dict[tuple[str, str], Callable[[Packet, Any], Done]] = {
     ("meta", "mark"): _set("mark", lambda packet, value: f"mark {value:#x}"),
     ("meta", "priority"): _set("priority", lambda packet, value: f"priority {value}"),
