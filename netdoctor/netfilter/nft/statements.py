@@ -253,9 +253,11 @@ def _set_ct_mark(packet: Packet, value: Any) -> Done:
 
 
 def _set_packet_type(packet: Packet, value: Any) -> Done:
-    """Whom the frame is for, whatever its address says (nft_meta_set_eval)."""
-    packet.pkttype = _PACKET_TYPES[int(value)]
-    packet.note(f"packet type {packet.pkttype}")
+    """Whom the frame is for, whatever its address says; other types are neither given nor taken (skb_pkt_type_ok)."""
+    wanted = _PACKET_TYPES.get(int(value))
+    if wanted is not None and packet.pkttype in _PACKET_TYPES.values():
+        packet.pkttype = wanted
+        packet.note(f"packet type {wanted}")
     return []
 
 
@@ -272,7 +274,7 @@ def _address(packet: Packet, value: int) -> str:
     return format_address(packet.family, value)
 
 
-_PACKET_TYPES = {number: name for name, number in fields.PKTTYPES.items()}
+_PACKET_TYPES = {number: name for name, number in fields.PKTTYPES.items() if number <= fields.PKTTYPES["otherhost"]}
 _CHANGES: dict[tuple[str, str], Callable[[Packet, Any], Done]] = {
     ("meta", "mark"): _set("mark", lambda packet, value: f"mark {value:#x}"),
     ("meta", "priority"): _set("priority", lambda packet, value: f"priority {value}"),
