@@ -254,6 +254,7 @@ def _route(item: Json, family: str, objects: dict[int, list[Json]]) -> Route:
         metric=item.get("metric", 0),
         tos=_number(item.get("tos")) or 0,
         mtu=_number(item.get("mtu", metrics[0].get("mtu"))),
+        hoplimit=_number(item.get("hoplimit", metrics[0].get("hoplimit"))),
         nexthops=tuple(_nexthop(hop) for hop in hops),
         nhid=item.get("nhid"),
         pref=item.get("pref"),

@@ -185,6 +185,7 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     metric: int = 0
     tos: int = 0
     mtu: int | None = None
+    hoplimit: int | None = None  # of packets sent by it, where none is asked for
     nexthops: tuple[Nexthop, ...] = ()
     nhid: int | None = None
     pref: str | None = None

@@ -196,7 +196,7 @@ def _left(run: Run, resolved: Resolved, fate: Fate, outcome: Outcome) -> Outcome
         return msgspec.structs.replace(outcome, reply=lost, connects="no")
     run.assume(f"{format_address(packet.family, packet.dst)} answers: it is outside the snapshot")
     back = reply.answer(resolved.flow, fate)
-    back.has_socket, back.uid = False, None
+    back.has_socket, back.uid, back.ttl = False, None, 64
     if not back.src:
         back.src = packet.dst
     back.src_mac, back.dst_mac = OUTSIDE, packet.src_mac

@@ -104,6 +104,8 @@ def _start(run: Run, fate: Fate, answer: Answer, back: Packet, kind: str) -> Onw
     port = answer.netns.link(offending.phys_in) if answer.bridge is not None else None
     if kind == "reset" and port is not None:
         back.src_mac, back.dst_mac = offending.dst_mac, offending.src_mac
+        ttl = "net.ipv4.ip_default_ttl" if back.family == 4 else "net.ipv6.conf.all.hop_limit"
+        back.ttl = answer.netns.number(ttl, 64)  # nf_reject_skb_v4_tcp_reset, nf_reject_skb_v6_tcp_reset
         frame = Frame(back, answer.netns, answer.bridge)
         return partial(device.transmit, run, answer.netns, port, frame)
     return partial(send.send, run, answer.netns, back, any_source=True)
@@ -112,7 +114,8 @@ def _start(run: Run, fate: Fate, answer: Answer, back: Packet, kind: str) -> Onw
 def _reset(offending: Packet) -> Packet:
     return Packet(
         offending.family, TCP, offending.dst, offending.src, sport=offending.dport, dport=offending.sport,
-        sport_range=offending.sport_range, tcp_flags=RST | ACK, size=40 if offending.family == 4 else 60,
+        sport_range=offending.sport_range, tcp_flags=RST | ACK, ttl=0,
+        size=40 if offending.family == 4 else 60,
     )  # fmt: skip
 
 
@@ -130,7 +133,7 @@ def _icmp_error(offending: Packet, answer: Answer) -> Packet | None:
     inner = offending.clone()
     return Packet(
         family, ICMP if family == 4 else ICMPV6, own, offending.src, icmp_type=known[0], icmp_code=known[1],
-        inner=inner, size=min(576 if family == 4 else 1280, 28 + offending.size),
+        ttl=0, inner=inner, size=min(576 if family == 4 else 1280, 28 + offending.size),
     )  # fmt: skip
 
 

@@ -300,12 +300,6 @@ def default_size(family: Family, proto: int) -> int:
     return _SIZES.get((family, proto), 60)
 
 
-def default_ttl(netns: Netns, family: Family) -> int:
-    """Return the time to live of packets made in a namespace."""
-    name = "net.ipv4.ip_default_ttl" if family == 4 else "net.ipv6.conf.all.hop_limit"
-    return netns.number(name, 64)
-
-
 def _flags(text: str) -> int:
     value = 0
     for word in text.replace(" ", ",").split(","):
@@ -333,7 +327,7 @@ def _packet(
         tcp_mss=(1460 if family == 4 else 1440) if proto == TCP else None,
         tcp_options=frozenset() if proto != TCP else tcp.syn_options(netns) if local else tcp.USUAL,
         size=flow.size if flow.size is not None else default_size(family, proto),
-        ttl=flow.ttl if flow.ttl is not None else default_ttl(netns, family),
+        ttl=flow.ttl if flow.ttl is not None else 0 if local else 64,
         tos=flow.tos,
         df=flow.df if flow.df is not None else proto == TCP,
         mark=flow.mark,

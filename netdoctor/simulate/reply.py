@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.packet import ACK, ICMP, ICMPV6, PSH, SYN, TCP, UDP, Packet
 from netdoctor.simulate import sockets, tcp
-from netdoctor.simulate.flows import default_size, default_ttl
+from netdoctor.simulate.flows import default_size
 
 if TYPE_CHECKING:
     from netdoctor.model.flow import Flow
@@ -30,7 +30,7 @@ def answer(flow: Flow, fate: Fate) -> Packet:
         sport=request.dport, dport=request.sport,
         sport_range=request.sport_range if request.sport is None else None,
         size=flow.reply_size if flow.reply_size is not None else default_size(family, proto),
-        ttl=default_ttl(netns, family),
+        ttl=0,
         df=proto == TCP,
     )  # fmt: skip
     if proto in (ICMP, ICMPV6):

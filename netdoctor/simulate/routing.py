@@ -17,22 +17,27 @@ from netdoctor.topology.addresses import address, is_link_local, is_loopback, is
 
 if TYPE_CHECKING:
     from netdoctor.model.snapshot import Nexthop
+    from netdoctor.model.snapshot import Route as Listed
     from netdoctor.netfilter.packet import Family, Packet
     from netdoctor.simulate.run import Run
     from netdoctor.simulate.trace import Verdict
     from netdoctor.topology.namespace import Netns
 
 
+Kind = Literal["local", "unicast", "broadcast", "multicast"]
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """Where a packet goes: struct rtable, struct rt6_info."""
 
-    kind: Literal["local", "unicast", "broadcast", "multicast"]
+    kind: Kind
     dev: str
     gateway: tuple[Family, int] | None
     src: int  # the address that a socket without one would use
     text: str
     mtu: int | None = None
+    hoplimit: int | None = None
 
     def next_hop(self, packet: Packet) -> tuple[Family, int]:
         """Return whom to send it to (rt_nexthop)."""
@@ -62,6 +67,22 @@ def key_of(packet: Packet, **changes: object) -> Key:
         dport=packet.dport,
     )
     return replace(key, **changes)  # type: ignore[arg-type]
+
+
+def hop_limit(netns: Netns, family: Family, route: Route) -> int:
+    """Return the time to live of a packet that asked for none: of its route, else of the device or the namespace.
+
+    Kernel: include/net/route.h:ip4_dst_hoplimit, net/ipv6/output_core.c:ip6_dst_hoplimit
+    """
+    if route.hoplimit:
+        return route.hoplimit
+    if family == 4:
+        return netns.number("net.ipv4.ip_default_ttl", 64)
+    return netns.conf(6, route.dev, "hop_limit", netns.conf(6, "all", "hop_limit", 64))
+
+
+def _by(route: Listed, way: Nexthop, src: int = 0, kind: Kind = "unicast") -> Route:
+    return Route(kind, way.dev or "lo", _gateway(way), src, route_text(route, way), route.mtu, route.hoplimit)
 
 
 def output(run: Run, netns: Netns, key: Key, *, any_source: bool = False) -> Route | NoRoute:
@@ -96,7 +117,7 @@ def output(run: Run, netns: Netns, key: Key, *, any_source: bool = False) -> Rou
         nearest = gateway[1] if gateway is not None and gateway[0] == 4 else 0
         scope = SCOPES.get(found.entry.route.scope, 0)
         src = address(prefsrc)[1] if prefsrc else source.select4(netns, dev, nearest, scope)
-    return Route(_kind(found, key.dst), dev, gateway, src, route_text(found.entry.route, way), found.entry.route.mtu)
+    return _by(found.entry.route, way, src, _kind(found, key.dst))
 
 
 def _output6(run: Run, netns: Netns, key: Key) -> Route | NoRoute:
@@ -131,9 +152,7 @@ def _output6(run: Run, netns: Netns, key: Key) -> Route | NoRoute:
             return NoRoute("EADDRNOTAVAIL", found, f"no IPv6 address to send from by {dev}")
     if local:
         return Route("local", _loopback(netns, found), None, src, found.text())
-    return Route(
-        _kind(found, key.dst), dev, _gateway(way), src, route_text(found.entry.route, way), found.entry.route.mtu
-    )
+    return _by(found.entry.route, way, src, _kind(found, key.dst))
 
 
 def _none_found(netns: Netns, found: Found, family: Family) -> NoRoute:
@@ -156,7 +175,7 @@ def _loopback(netns: Netns, found: Found) -> str:
     return next((link.name for link in netns.snapshot.links if link.link_type == "loopback"), "lo") if found else "lo"
 
 
-def _kind(found: Found, dst: int) -> Literal["local", "unicast", "broadcast", "multicast"]:
+def _kind(found: Found, dst: int) -> Kind:
     if found.kind == "broadcast" or dst == 0xFFFFFFFF:
         return "broadcast"
     family: Family = 4 if found.entry is None else found.entry.network[0]  # type: ignore[assignment]
@@ -253,8 +272,7 @@ def _arrive4(run: Run, netns: Netns, packet: Packet, dev: str) -> Route | Fate:
     if wrong is not None:
         return wrong
     assert found.entry is not None
-    text = route_text(found.entry.route, way)
-    return Route("unicast", way.dev or "lo", _gateway(way), 0, text, found.entry.route.mtu)
+    return _by(found.entry.route, way)
 
 
 def forwards(run: Run, netns: Netns, family: Family, dev: str) -> bool:
@@ -353,8 +371,7 @@ def _arrive6(run: Run, netns: Netns, packet: Packet, dev: str) -> Route | Fate:
     _no_other(run, netns, found, key_of(packet))
     way = _select(run, netns, key_of(packet), found)
     assert found.entry is not None
-    text = route_text(found.entry.route, way)
-    return Route("unicast", way.dev or "lo", _gateway(way), 0, text, found.entry.route.mtu)
+    return _by(found.entry.route, way)
 
 
 # --- how it ends here

@@ -45,8 +45,10 @@ def send(
     """
     uid = packet.uid if packet.has_socket else 0xFFFFFFFF if packet.family == 4 else 0
     wanted = oif if packet.family == 4 or not is_link_local(6, packet.dst) else oif or _link_local_device(netns, packet)
-    source = {"src": 0} if connected and packet.family == 6 else {}
-    key = routing.key_of(packet, uid=uid, oif=wanted, preferred=preferred, **source)
+    other = {"src": 0} if connected and packet.family == 6 else {}
+    if packet.family == 6 and not packet.has_socket:
+        other["tos"] = 0  # the kernel's own answers are not routed by their traffic class (icmpv6_echo_reply)
+    key = routing.key_of(packet, uid=uid, oif=wanted, preferred=preferred, **other)
     route = routing.output(run, netns, key, any_source=any_source)
     if isinstance(route, routing.Route) and not packet.src:
         packet.src = route.src
@@ -56,6 +58,7 @@ def send(
         return _no_route(run, netns, packet, route)
     if packet.proto == TCP and packet.has_socket:
         tcp.offer(netns, packet, route)
+    packet.ttl = packet.ttl or routing.hop_limit(netns, packet.family, route)
     if chosen is not None:
         chosen(packet)
     run.step("send", netns, packet, note=None)

@@ -62,7 +62,7 @@ def _vxlan(run: Run, netns: Netns, underlying: Netns, link: Link, frame: Frame) 
     local = 0 if parameters.local is None else address(parameters.local)[1]
     outer = Packet(
         family, UDP, local, remote, sport=None, dport=parameters.dstport, sport_range=(32768, 60999),
-        size=inner.size + _VXLAN_OVERHEAD[family], ttl=parameters.ttl or 64, df=parameters.df == "set", mark=inner.mark,
+        size=inner.size + _VXLAN_OVERHEAD[family], ttl=parameters.ttl or 0, df=parameters.df == "set", mark=inner.mark,
     )  # fmt: skip
     way = routing.output(run, underlying, routing.key_of(outer), any_source=True)
     if isinstance(way, routing.Route) and way.kind == "local" and overlay.vxlan_device(underlying, link, outer.dport):
@@ -126,7 +126,7 @@ def _ip_tunnel(run: Run, netns: Netns, underlying: Netns, link: Link, frame: Fra
     local = 0 if tunnel.local is None else address(tunnel.local)[1]
     outer = Packet(
         family, _protocol(link, inner), local, remote[1], size=inner.size + _overhead(link, family),
-        ttl=tunnel.ttl or (inner.ttl if family == 4 else 64), tos=inner.tos if tunnel.tos & 1 else tunnel.tos,
+        ttl=tunnel.ttl or (inner.ttl if family == 4 else 0), tos=inner.tos if tunnel.tos & 1 else tunnel.tos,
         df=tunnel.pmtudisc or (inner.family == 4 and inner.df),
     )  # fmt: skip
     if family == 4:

@@ -283,6 +283,24 @@ CASES = (
          (*PROXY, nft("table inet t {", "chain pre { type filter hook prerouting priority mangle;",
                       "meta nfproto ipv4 tcp dport 80 tproxy ip to :80 drop", "}", "}")),
          tcp("p1", "192.0.2.1"), connects=True),
+    Case("the kernel's answer to an echo request over IPv6 is not routed by its traffic class",
+         (Step("node", "ip6", ("rule add tos 0x10 priority 1000 blackhole",)),),
+         echo("p1", "2001:db8:1::a", tos=16), connects=True),
+    Case("over IPv4 it is routed by its type of service",
+         (Step("node", "ip", ("rule add tos 0x10 priority 1000 blackhole",)),),
+         echo("p1", "192.0.2.10", tos=16), connects=False),
+    Case("the hop limit of all interfaces is that of none",
+         (Step("node", "sysctl", ("ipv6/conf/all/hop_limit=1",)),), udp("p1", "fd00:1::1"), connects=True),
+    Case("packets are sent with the hop limit of the device that they leave by",
+         (Step("node", "sysctl", ("ipv6/conf/eth0/hop_limit=99",)),
+          table("filter", "-A OUTPUT -m hl --hl-eq 99 -j DROP", tool="ip6tables-legacy")),
+         udp("node", "2001:db8:1::1"), connects=False),
+    *(Case(f"a hop limit of the route goes before ({dst})",
+           (Step("node", "ip", (f"route replace {dst} dev eth0 hoplimit 98",)), table("mangle", rule, tool=tool)),
+           udp("node", dst), connects=False)
+      for dst, rule, tool in (
+          ("2001:db8:1::1", "-A POSTROUTING -m hl --hl-eq 98 -j DROP", "ip6tables-legacy"),
+          ("192.0.2.1", "-A POSTROUTING -m ttl --ttl-eq 98 -j DROP", "iptables-legacy"))),
 )  # fmt: skip
 
 

@@ -291,5 +291,5 @@ FAULTS = (
     Fault("neighbour discovery passes no rules", f"{SIMULATE}.deliver", "discover", _always((True, True))),
     Fault("fwmark not looked at in routing", f"{SIMULATE}.routing", "key_of",
           lambda original: lambda packet, **changes: original(packet, **(changes | {"mark": 0}))),
-    Fault("default time to live taken for 64", f"{SIMULATE}.flows", "default_ttl", _always(64)),
+    Fault("default time to live taken for 64", f"{SIMULATE}.routing", "hop_limit", _always(64)),
 )  # fmt: skip

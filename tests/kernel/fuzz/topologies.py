@@ -327,7 +327,7 @@ def _settings(made: Plan) -> None:
         "ipv4/conf/{}/rp_filter": (0, 1, 2), "ipv4/conf/{}/forwarding": (0,), "ipv4/conf/{}/route_localnet": (1,),
         "ipv4/conf/{}/accept_local": (1,), "ipv4/conf/{}/src_valid_mark": (1,), "ipv4/conf/{}/send_redirects": (0,),
         "ipv4/conf/{}/proxy_arp": (1,), "ipv4/conf/{}/arp_ignore": (1, 2), "ipv4/conf/{}/arp_filter": (1,),
-        "ipv4/conf/{}/arp_announce": (1, 2), "ipv6/conf/{}/forwarding": (0,),
+        "ipv4/conf/{}/arp_announce": (1, 2), "ipv6/conf/{}/forwarding": (0,), "ipv6/conf/{}/hop_limit": (2, 100),
         "ipv4/conf/{}/ignore_routes_with_linkdown": (1,),
     }  # fmt: skip
     for name, values in rare.items():
