@@ -85,6 +85,7 @@ class CtTemplate:
     zone_from_mark: bool = False
     helper: str | None = None
     timeout: str | None = None
+    synproxy: bool = False  # of the SYN that SYNPROXY sends to the server
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class SynProxy:
-    """The kernel answers the SYN itself."""
+    """The kernel answers a SYN itself, and takes the ACK that proves the client."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ class Connection:
     snat_done: bool = False  # IPS_SRC_NAT_DONE: nat has been asked, even if nothing was changed
     dnat_done: bool = False
     tcp_state: str | None = None
+    proxied: bool = False  # SYNPROXY has opened it (nfct_synproxy)
     from_snapshot: bool = False
     packets: tuple[int | None, int | None] = (0, 0)  # original, reply; None: accounting is off
     bytes: tuple[int | None, int | None] = (0, 0)
@@ -136,7 +137,7 @@ class Packet:
     dst: int
     sport: int | None = None  # None on TCP or UDP: picked freely by the kernel, in `sport_range`
     dport: int | None = None
-    sport_range: tuple[int, int] | None = None
+    sport_range: tuple[int, int] | None = None  # of whichever port is None: an answer goes to a port so picked
     icmp_type: int | None = None
     icmp_code: int | None = None
     icmp_id: int | None = None

@@ -178,6 +178,7 @@ class Conntrack:
             zone=_template_zone(template, packet),
             zone_direction="both" if template is None else template.zone_direction,
             helper=None if template is None else template.helper,
+            proxied=template is not None and template.synproxy,
         )
 
     def _related(self, packet: Packet, template: CtTemplate | None) -> str | None:

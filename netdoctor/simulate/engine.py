@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from netdoctor.netfilter.packet import ICMP, ICMPV6, family_name, format_address
-from netdoctor.simulate import bypass, choices, device, errors, flows, layer2, receive, reply, send
+from netdoctor.netfilter.packet import ACK, ICMP, ICMPV6, family_name, format_address
+from netdoctor.simulate import bypass, choices, device, errors, flows, layer2, receive, reply, send, synproxy
 from netdoctor.simulate.frame import OUTSIDE, Frame
 from netdoctor.simulate.run import Fate, Onward, Options, Run, port_of
 from netdoctor.simulate.trace import Cause, Outcome, Reply, SenderError, Trace
@@ -112,6 +112,8 @@ def _connects(outcomes: Sequence[Outcome]) -> Connects:
 def _round_trip(run: Run, resolved: Resolved) -> Outcome:
     """Walk a request, its answer, and the next packet."""
     fate = run.travel(_start(run, resolved, resolved.packet))
+    if fate.proxied:
+        fate = _proxied(run, resolved, fate)
     if resolved.sent is None:  # it never got a source
         flows.with_source(resolved, resolved.packet)
     outcome = Outcome(1.0, fate.verdict, fate.final(), fate.cause, None, tuple(run.steps), connects="no")
@@ -126,6 +128,22 @@ def _round_trip(run: Run, resolved: Resolved) -> Outcome:
     back = reply.answer(resolved.flow, fate)
     oif = fate.interface if fate.packet.family == 6 and fate.packet.src >> 118 == 0x3FA else None
     return _answered(run, resolved, fate, outcome, partial(_send_reply, run, fate, back, oif))
+
+
+def _proxied(run: Run, resolved: Resolved, fate: Fate) -> Fate:
+    """SYNPROXY shakes hands with the client, and then opens the connection to the server (synproxy_tg4)."""
+    with run.aside():
+        run.phase = "next"
+        back = run.travel(synproxy.syn_ack(run, fate))
+        if not _accepts(resolved, back)[0]:
+            return synproxy.not_answered(run, fate, back, "its SYN+ACK does not get to the client")
+        run.hops, run.visited = 0, set()
+        ack = reply.next_packet(resolved.sent)
+        ack.tcp_flags = ACK
+        end = run.travel(_start(run, resolved, ack))
+    if not end.proxied or end.netns is not fate.netns:
+        return synproxy.not_answered(run, fate, end, "the client's ACK does not come to it")
+    return run.travel(synproxy.server_syn(run, end))
 
 
 def _start(run: Run, resolved: Resolved, packet: Packet) -> Onward:
@@ -231,7 +249,7 @@ def _followed(run: Run, resolved: Resolved, fate: Fate, outcome: Outcome) -> Out
     here = len(run.steps)
     run.phase, run.hops, run.visited = "next", 0, set()
     end = run.travel(_start(run, resolved, reply.next_packet(resolved.sent)))
-    same = end.verdict == fate.verdict and (end.netns, end.packet.dst, end.packet.dport) == (
+    same = end.verdict == fate.verdict and not end.proxied and (end.netns, end.packet.dst, end.packet.dport) == (
         fate.netns, fate.packet.dst, fate.packet.dport,
     )  # fmt: skip
     following = Reply(end.verdict, end.final(), same, end.cause, _reply_error(end), tuple(run.steps[here:]))

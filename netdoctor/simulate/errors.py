@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.packet import ACK, ICMP, ICMPV6, RST, TCP, UDP, Packet, format_address
-from netdoctor.simulate import device, send
+from netdoctor.simulate import device, routing, send
 from netdoctor.simulate.conntrack import ICMP_ERRORS
 from netdoctor.simulate.frame import Frame
 from netdoctor.simulate.trace import SenderError
@@ -83,14 +83,9 @@ def _tell(run: Run, resolved: Resolved, fate: Fate, answer: Answer) -> SenderErr
     if fate.verdict == "rejected" and offending.connection is not None:
         back.connection, back.ctstate = offending.connection, "RELATED"  # nf_ct_attach
         back.direction = "REPLY" if offending.direction == "ORIGINAL" else "ORIGINAL"
-    hops, phase, visited = run.hops, run.phase, run.visited
-    run.muted += 1
-    run.phase, run.hops, run.visited = "next", 0, set()
-    try:
+    with run.aside():
+        run.phase = "next"
         end = run.travel(_start(run, fate, answer, back, kind))
-    finally:
-        run.muted -= 1
-        run.hops, run.phase, run.visited = hops, phase, visited
     name = None if kind == "reset" else answer.kind
     origin = format_address(end.packet.family, end.packet.src) if end.packet.src else None
     reaches = None if end.verdict == "unknown" else _arrived(resolved, end)
@@ -104,8 +99,7 @@ def _start(run: Run, fate: Fate, answer: Answer, back: Packet, kind: str) -> Onw
     port = answer.netns.link(offending.phys_in) if answer.bridge is not None else None
     if kind == "reset" and port is not None:
         back.src_mac, back.dst_mac = offending.dst_mac, offending.src_mac
-        ttl = "net.ipv4.ip_default_ttl" if back.family == 4 else "net.ipv6.conf.all.hop_limit"
-        back.ttl = answer.netns.number(ttl, 64)  # nf_reject_skb_v4_tcp_reset, nf_reject_skb_v6_tcp_reset
+        back.ttl = routing.default_ttl(answer.netns, back.family)  # nf_reject_skb_v4_tcp_reset
         frame = Frame(back, answer.netns, answer.bridge)
         return partial(device.transmit, run, answer.netns, port, frame)
     return partial(send.send, run, answer.netns, back, any_source=True)
@@ -126,10 +120,8 @@ def _icmp_error(offending: Packet, answer: Answer) -> Packet | None:
         return None
     if offending.proto in ICMP_ERRORS and offending.icmp_type in ICMP_ERRORS[offending.proto]:
         return None
-    from netdoctor.simulate.routing import is_local
-
     family = offending.family
-    own = offending.dst if is_local(answer.netns, family, offending.dst) else 0
+    own = offending.dst if routing.is_local(answer.netns, family, offending.dst) else 0
     inner = offending.clone()
     return Packet(
         family, ICMP if family == 4 else ICMPV6, own, offending.src, icmp_type=known[0], icmp_code=known[1],

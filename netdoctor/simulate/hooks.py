@@ -86,7 +86,7 @@ def pass_hook(at: At, after: Callable[[At, str, Packet], Fate | None] | None = N
         elif one.what in ipvs.STEPS:
             fate = ipvs.pass_ipvs(at, one.what)
         else:
-            _confirm(at)
+            fate = _confirm(at)
         if fate is None and after is not None:
             fate = after(at, one.what, before)
         if fate is not None:
@@ -169,8 +169,14 @@ def _conntrack(at: At) -> Fate | None:
     return None
 
 
-def _confirm(at: At) -> None:
-    """Put a new connection into the table (nf_confirm)."""
+def _confirm(at: At) -> Fate | None:
+    """Put a new connection into the table (nf_confirm), behind what SYNPROXY takes away (ipv4_synproxy_hook)."""
+    from netdoctor.simulate import synproxy
+
+    taken = synproxy.take_syn_ack(at)
+    if taken is not None:
+        return taken
     connection = at.packet.connection
     if connection is not None and not connection.confirmed and at.packet.ctstate in ("NEW", "RELATED"):
         conntrack_of(at.run, at.netns).confirm(connection)
+    return None

@@ -76,9 +76,13 @@ def hop_limit(netns: Netns, family: Family, route: Route) -> int:
     """
     if route.hoplimit:
         return route.hoplimit
-    if family == 4:
-        return netns.number("net.ipv4.ip_default_ttl", 64)
-    return netns.conf(6, route.dev, "hop_limit", netns.conf(6, "all", "hop_limit", 64))
+    default = default_ttl(netns, family)
+    return default if family == 4 else netns.conf(6, route.dev, "hop_limit", default)
+
+
+def default_ttl(netns: Netns, family: Family) -> int:
+    """Return the time to live of a packet that netfilter makes (nf_reject_skb_v4_tcp_reset, synproxy_build_ip)."""
+    return netns.number("net.ipv4.ip_default_ttl" if family == 4 else "net.ipv6.conf.all.hop_limit", 64)
 
 
 def _by(route: Listed, way: Nexthop, src: int = 0, kind: Kind = "unicast") -> Route:

@@ -54,6 +54,7 @@ class Fate:
     socket: Any = None  # the model's Socket that took it
     leaves_home: bool = False  # left by a device that leads to the outside, not to a namespace that was not read
     exit: tuple[Netns, Link] | None = None  # the device by which it left
+    proxied: bool = False  # SYNPROXY has taken it, and answers
     sender: Netns | None = None  # the last namespace that routed or made it
 
     def final(self) -> Final:
@@ -106,6 +107,7 @@ class Run:
     # netns, a connection's ends -> who has it
     accepted: dict[tuple[str, ConnTuple], Socket] = field(default_factory=dict)
     client: tuple[Netns, Packet] | None = None  # the process that began the flow, and the packet as it sent it
+    proxied: dict[str, set[ConnTuple]] = field(default_factory=dict)  # netns -> whose SYN SYNPROXY has answered
     passed: dict[str, set[int]] = field(default_factory=dict)  # netns -> ids of connections seen in this phase
 
     @property
@@ -158,13 +160,14 @@ class Run:
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Walk a side packet: its steps are not the flow's, and the flow's own way goes on from where it was."""
-        hops, phase = self.hops, self.phase
+        hops, phase, visited = self.hops, self.phase, self.visited
         self.muted += 1
+        self.hops, self.visited = 0, set()
         try:
             yield
         finally:
             self.muted -= 1
-            self.hops, self.phase = hops, phase
+            self.hops, self.phase, self.visited = hops, phase, visited
 
     def remembered(self, netns: Netns, key: tuple[object, ...], walk: Callable[[], T]) -> T:
         """Walk a side packet once for every packet of a world, unless something forks on its way."""

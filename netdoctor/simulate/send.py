@@ -19,6 +19,7 @@ from netdoctor.topology.addresses import is_link_local, is_loopback
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from netdoctor.netfilter.effect import CtTemplate
     from netdoctor.netfilter.packet import Packet
     from netdoctor.topology.namespace import Netns
 
@@ -34,6 +35,7 @@ def send(
     connects: bool = False,
     connected: bool = False,
     chosen: Callable[[Packet], None] | None = None,
+    template: CtTemplate | None = None,
 ) -> Onward:
     """Send a packet. Its source may be 0: then the kernel chooses it.
 
@@ -42,8 +44,10 @@ def send(
     (ip6_dst_store); `connected`: such a socket sends again.
     `preferred`: what came in by that device is answered (icmpv6_echo_reply).
     `chosen` is called with the packet once its source is known, before any rule sees it.
+    `template`: what its connection is prepared with.
     """
-    uid = packet.uid if packet.has_socket else 0xFFFFFFFF if packet.family == 4 else 0
+    tunnels = packet.inner is not None  # by a tunnel, which routes as root whoever sent what is inside
+    uid = packet.uid if packet.has_socket and not tunnels else 0
     wanted = oif if packet.family == 4 or not is_link_local(6, packet.dst) else oif or _link_local_device(netns, packet)
     other = {"src": 0} if connected and packet.family == 6 else {}
     if packet.family == 6 and not packet.has_socket:
@@ -71,7 +75,7 @@ def send(
             "unknown", netns, route.dev, packet,
             run.cause("unmodelled", netns, interface=route.dev, detail="broadcasts are not modelled"),
         )  # fmt: skip
-    at = At(run, netns, "OUTPUT", packet, route)
+    at = At(run, netns, "OUTPUT", packet, route, template)
     fate = pass_hook(at, reroute)
     if fate is not None:
         return fate
@@ -92,7 +96,7 @@ def reroute(at: At, table: str, before: Packet) -> Fate | None:
     packet = at.packet
     if not routes_anew(table, packet, before):
         return None
-    uid = packet.uid if packet.has_socket else 0xFFFFFFFF
+    uid = packet.uid if packet.has_socket else 0  # sock_net_uid
     route = routing.output(at.run, at.netns, routing.key_of(packet, uid=uid), any_source=True)
     if isinstance(route, routing.NoRoute):
         fate = _no_route(at.run, at.netns, packet, route)

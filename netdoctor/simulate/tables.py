@@ -73,6 +73,8 @@ def places(netns: Netns, family: Family, name: str, hook: str) -> tuple[Place, .
 
 def carry_out(at: At, result: Result) -> Fate | None:
     """Do what a chain's end wants done (nf_hook_slow); None where the packet goes on."""
+    from netdoctor.simulate import synproxy
+
     run, packet, netns = at.run, at.packet, at.netns
     effect = result.effect
     kind = "policy" if "rule" not in result.where else "rule"
@@ -84,11 +86,11 @@ def carry_out(at: At, result: Result) -> Fate | None:
         cause = run.cause("rule", netns, drop_reason="NETFILTER_DROP", interface=dev, **result.where)
         answer = Answer(effect.answer, netns, packet.in_dev, bridge=packet.in_dev if packet.bridged else None)
         return Fate("rejected", netns, dev, packet, cause, answer=answer, errno="EPERM", silent=True)
+    if isinstance(effect, effects.SynProxy):
+        return synproxy.taken(at, result.where)
     why = None
     if isinstance(effect, effects.Queue):
         why = f"NFQUEUE {effect.number}: a program decides"
-    elif isinstance(effect, effects.SynProxy):
-        why = "SYNPROXY is not modelled"
     elif isinstance(effect, effects.Undecided):
         why = f"{effect.why} is not modelled"
     if why is not None:

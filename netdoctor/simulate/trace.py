@@ -24,8 +24,8 @@ CauseKind = Literal[
 ]  # fmt: skip
 
 Stage = Literal[
-    "send", "receive", "bridge", "raw", "conntrack", "mangle", "nat", "filter", "security", "nft", "ipvs", "route",
-    "neighbour", "encapsulate", "decapsulate", "transmit", "deliver",
+    "send", "receive", "bridge", "raw", "conntrack", "mangle", "nat", "filter", "security", "nft", "ipvs", "synproxy",
+    "route", "neighbour", "encapsulate", "decapsulate", "transmit", "deliver",
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from netdoctor.netfilter.packet import GRE, IPIP, IPV6_IN_IP, UDP, Packet, format_address
+from netdoctor.netfilter.packet import GRE, ICMP, ICMPV6, IPIP, IPV6_IN_IP, UDP, Packet, format_address
 from netdoctor.simulate import device, layer2, mtu, receive, routing
 from netdoctor.simulate import frame as frames
 from netdoctor.simulate.run import Answer, Fate, Onward, Run, outer_view
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from netdoctor.model.snapshot import Link
     from netdoctor.netfilter.packet import Family
     from netdoctor.simulate.frame import Frame
+    from netdoctor.simulate.routing import NoRoute, Route
     from netdoctor.simulate.trace import Step
     from netdoctor.topology.namespace import Netns
 
@@ -29,6 +30,7 @@ _VXLAN_OVERHEAD = {4: 50, 6: 70}
 _HEADER = {4: 20, 6: 40}
 _GRE_HEADER, _KEY, _ETHERNET, _ENCAP_LIMIT = 4, 4, 14, 8
 _MIN_MTU6 = 1280
+_MOST_TUNNELS = 8  # include/linux/netdevice.h:XMIT_RECURSION_LIMIT
 
 
 def transmit(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
@@ -64,12 +66,16 @@ def _vxlan(run: Run, netns: Netns, underlying: Netns, link: Link, frame: Frame) 
         family, UDP, local, remote, sport=None, dport=parameters.dstport, sport_range=(32768, 60999),
         size=inner.size + _VXLAN_OVERHEAD[family], ttl=parameters.ttl or 0, df=parameters.df == "set", mark=inner.mark,
     )  # fmt: skip
-    way = routing.output(run, underlying, routing.key_of(outer), any_source=True)
+    oif = parameters.dev if family == 6 else None
+    way = routing.output(run, underlying, routing.key_of(outer, oif=oif, uid=0), any_source=True)
+    circular = _circular(run, netns, underlying, link, inner, target, way)
+    if circular is not None:
+        return circular
     if isinstance(way, routing.Route) and way.kind == "local" and overlay.vxlan_device(underlying, link, outer.dport):
         what = "a VXLAN whose remote is this namespace itself (encap_bypass_if_local)"
         return device.unmodelled(run, netns, link, frame, what)
     note = f"{link.name}: VNI {parameters.vni} to {target}"
-    fate = _carry(run, netns, underlying, frame, outer, note, parameters.dev if family == 6 else None, parameters.vni)
+    fate = _carry(run, netns, underlying, frame, outer, note, oif, parameters.vni)
     if fate.verdict != "delivered":
         return _not_arrived(fate, inner, outer)
     far = overlay.vxlan_device(fate.netns, link, fate.packet.dport)
@@ -129,13 +135,15 @@ def _ip_tunnel(run: Run, netns: Netns, underlying: Netns, link: Link, frame: Fra
         ttl=tunnel.ttl or (inner.ttl if family == 4 else 0), tos=inner.tos if tunnel.tos & 1 else tunnel.tos,
         df=tunnel.pmtudisc or (inner.family == 4 and inner.df),
     )  # fmt: skip
-    if family == 4:
-        wrong = _too_big(run, netns, underlying, link, inner, outer)
-        if wrong is not None:
-            return wrong
+    way = routing.output(run, underlying, routing.key_of(outer, mark=0, oif=tunnel.dev, uid=0))
+    wrong = _circular(run, netns, underlying, link, inner, target, way)
+    if wrong is None and family == 4:
+        wrong = _too_big(run, netns, underlying, link, inner, outer, way)
+    if wrong is not None:
+        return wrong
     note = f"{link.name}: {link.kind} to {target}{f', key {tunnel.key}' if tunnel.key else ''}"
-    oif = tunnel.dev
-    return carry_ip(run, netns, underlying, frame, outer, note, kind=link.kind or "", key=tunnel.key, oif=oif)
+    kind = link.kind or ""
+    return carry_ip(run, netns, underlying, frame, outer, note, kind=kind, key=tunnel.key, oif=tunnel.dev)
 
 
 def carry_ip(
@@ -177,12 +185,11 @@ def _overhead(link: Link, family: Family) -> int:
     return size + (_ETHERNET if link.kind in overlay.ETHERNET else 0)
 
 
-def _too_big(run: Run, netns: Netns, underlying: Netns, link: Link, inner: Packet, outer: Packet) -> Fate | None:
+def _too_big(
+    run: Run, netns: Netns, underlying: Netns, link: Link, inner: Packet, outer: Packet, route: Route | NoRoute
+) -> Fate | None:
     """A packet that the outer way has no room for is told to its sender at once (tnl_update_pmtu)."""
-    if not outer.df:
-        return None
-    route = routing.output(run, underlying, routing.key_of(outer, mark=0))
-    if isinstance(route, routing.NoRoute):
+    if not outer.df or isinstance(route, routing.NoRoute):
         return None
     limit = mtu.of(underlying, route) - (outer.size - inner.size)
     if inner.size <= limit or (inner.family == 4 and not inner.df) or (inner.family == 6 and limit < _MIN_MTU6):
@@ -197,6 +204,18 @@ def _too_big(run: Run, netns: Netns, underlying: Netns, link: Link, inner: Packe
 # --- of all
 
 
+def _circular(
+    run: Run, netns: Netns, underlying: Netns, link: Link, inner: Packet, target: str | None, route: Route | NoRoute
+) -> Fate | None:
+    """The way to the other end leads into the tunnel itself (udp_tunnel_dst_lookup, ip_tunnel_xmit, ip6_tnl_xmit)."""
+    if not isinstance(route, routing.Route) or (underlying, route.dev) != (netns, link.name):
+        return None
+    detail = f"the way to {target}, the other end of {link.name}, leads into {link.name} itself: {route.text}"
+    run.step("encapsulate", netns, inner, action="drop", note=detail)
+    cause = run.cause("route", netns, interface=link.name, detail=detail)
+    return Fate("dropped", netns, link.name, inner, cause)
+
+
 def _carry(
     run: Run, netns: Netns, underlying: Netns, frame: Frame, outer: Packet, note: str, oif: str | None,
     vni: int | None, mark: int | None = None,
@@ -208,6 +227,11 @@ def _carry(
     from netdoctor.simulate import send
 
     inner = frame.packet
+    if _depth(inner) >= _MOST_TUNNELS:
+        detail = f"a tunnel in a tunnel, {_MOST_TUNNELS} deep: the kernel takes it for a loop"
+        run.step("encapsulate", netns, inner, action="drop", note=detail)
+        cause = run.cause("route", netns, detail=detail, drop_reason="RECURSION_LIMIT")
+        return Fate("dropped", netns, inner.out_dev, inner, cause)
     outer.inner, outer.has_socket, outer.uid, outer.gid = inner, inner.has_socket, inner.uid, inner.gid
     other = underlying is not netns
     if other:
@@ -224,6 +248,11 @@ def _carry(
     fate = run.travel(partial(send.send, run, underlying, outer, oif=oif, chosen=chosen))
     run.phase = phase
     return fate
+
+
+def _depth(packet: Packet) -> int:
+    """How many tunnels a packet is in already (dev_xmit_recursion)."""
+    return 0 if packet.inner is None or packet.proto in (ICMP, ICMPV6) else 1 + _depth(packet.inner)
 
 
 def _with_outer(run: Run, outer: Packet, vni: int | None) -> Step:

@@ -95,6 +95,27 @@ PROXY = tuple(
     Step("node", tool, ("rule add fwmark 0x1/0x1 priority 900 lookup 77", f"route add local {all_} dev lo table 77"))
     for tool, all_ in (("ip", "0.0.0.0/0"), ("ip6", "::/0"))
 )
+STRICT = Step("node", "sysctl", ("netfilter/nf_conntrack_tcp_loose=0",))
+UNTRACKED_SYN = "-A PREROUTING -p tcp -m tcp --syn -j CT --notrack"
+
+
+def proxy(chain: str, *more: str, tool: str = "iptables-legacy", state: str = "INVALID,UNTRACKED") -> tuple[Step, ...]:
+    """SYNPROXY as its manual sets it up, but for a strict conntrack."""
+    answer = (
+        f"-A {chain} -p tcp -m conntrack --ctstate {state} -j SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460"
+    )
+    return (table("raw", UNTRACKED_SYN, tool=tool), table("filter", answer, *more, tool=tool))
+
+
+def native_proxy(chain: str) -> Step:
+    return nft(
+        "table inet t {",
+        "chain raw { type filter hook prerouting priority raw;", "tcp flags & (syn|ack) == syn notrack", "}",
+        f"chain answer {{ type filter hook {chain} priority filter;",
+        "meta l4proto tcp ct state invalid,untracked synproxy mss 1460 wscale 7 timestamp sack-perm", "}", "}",
+    )  # fmt: skip
+
+
 CASES = (
     Case("who asks for an address is known to the one asked, who need not ask back",
          (table("filter", f"-A INPUT {SOLICIT} -j DROP", tool="ip6tables-legacy", netns="p1"),),
@@ -283,6 +304,45 @@ CASES = (
          (*PROXY, nft("table inet t {", "chain pre { type filter hook prerouting priority mangle;",
                       "meta nfproto ipv4 tcp dport 80 tproxy ip to :80 drop", "}", "}")),
          tcp("p1", "192.0.2.1"), connects=True),
+    Case("SYNPROXY opens a connection for a client that proved itself",
+         (STRICT, *proxy("FORWARD")), tcp("gw", "10.0.1.2"), connects=True),
+    Case("so it does before a process of its own host",
+         (STRICT, *proxy("INPUT")), tcp("p1", "10.0.1.1"), connects=True),
+    Case("and over IPv6", (STRICT, *proxy("FORWARD", tool="ip6tables-legacy")), tcp("gw", "fd00:1::2"), connects=True),
+    Case("and natively", (STRICT, native_proxy("forward")), tcp("gw", "10.0.1.2"), connects=True),
+    Case("and natively over IPv6, before a process", (STRICT, native_proxy("input")), tcp("gw", "fd00:1::1"),
+         connects=True),
+    Case("and by the other backend, where its SYN is translated",
+         (STRICT, *proxy("FORWARD", tool="iptables-nft"),
+          table("nat", "-A POSTROUTING -d 10.0.1.0/24 -j MASQUERADE", tool="iptables-nft")),
+         tcp("gw", "10.0.1.2"), connects=True),
+    Case("a client's ACK that conntrack picks up does not come to SYNPROXY",
+         proxy("FORWARD"), tcp("gw", "10.0.1.2"), connects=False),
+    Case("nor does one that a rule drops before",
+         (STRICT, table("mangle", "-A FORWARD -m conntrack --ctstate INVALID -j DROP"), *proxy("FORWARD")),
+         tcp("gw", "10.0.1.2"), connects=False),
+    Case("SYNPROXY's own SYN+ACK passes OUTPUT, and belongs to no connection",
+         (STRICT, *proxy("FORWARD", "-A OUTPUT -m conntrack --ctstate INVALID -j DROP")), tcp("gw", "10.0.1.2"),
+         connects=False),
+    Case("its SYN to the server passes OUTPUT as a new connection",
+         (STRICT, *proxy("FORWARD", "-A OUTPUT -p tcp -m conntrack --ctstate NEW -j DROP")), tcp("gw", "10.0.1.2"),
+         connects=False),
+    Case("a SYN that is tracked is proxied too",
+         (STRICT, *proxy("FORWARD", state="NEW,INVALID")[1:]), tcp("gw", "10.0.1.2"), connects=True),
+    Case("a rule that takes every ACK takes the data too",
+         (STRICT, *proxy("FORWARD", state="NEW,INVALID,UNTRACKED,ESTABLISHED")), tcp("gw", "10.0.1.2"), connects=False),
+    Case("a server that nobody runs behind SYNPROXY",
+         (STRICT, *proxy("FORWARD")), replace(tcp("gw", "10.0.1.2"), dport=81), connects=False),
+    Case("a VXLAN whose other end is behind the VXLAN itself carries nothing",
+         (Step("node", "ip", (
+             "link add vx0 type vxlan id 7 remote 198.51.100.9 local 192.0.2.10 dstport 4789", "link set vx0 up",
+             "address add 10.9.0.1/24 dev vx0", "neigh add 10.9.0.9 lladdr 02:00:00:00:00:99 dev vx0",
+             "route add 198.51.100.9 dev vx0")),),
+         udp("node", "10.9.0.9"), connects=False),
+    *(Case(f"the kernel's own answers are root's in routing ({call.dst}, {call.proto})",
+           tuple(Step("node", tool, ("rule add uidrange 0-0 priority 1000 blackhole",)) for tool in ("ip", "ip6")),
+           call, connects=False)
+      for call in (echo("p1", "10.0.1.1"), echo("p1", "fd00:1::1"))),
     Case("the kernel's answer to an echo request over IPv6 is not routed by its traffic class",
          (Step("node", "ip6", ("rule add tos 0x10 priority 1000 blackhole",)),),
          echo("p1", "2001:db8:1::a", tos=16), connects=True),
@@ -319,8 +379,8 @@ def test_the_simulator_says_what_the_kernel_does(kernel: Kernel, case: Case) -> 
 
 def test_a_network_without_what_decides_gets_through(kernel: Kernel) -> None:
     """So that none of the cases fails for another reason."""
-    plain = (case.call for case in CASES if not case.hidden and case.call.src != "fd00:9::1")
-    calls = [replace(call, tos=0) for call in plain if not call.dst.endswith("9")]
+    plain = (case.call for case in CASES if not case.hidden and case.call.src is None and case.call.dport != 81)
+    calls = [replace(call, tos=0) for call in plain if not call.dst.endswith("9")]  # nobody has that
     examined = compare.examine(kernel, Network(0, SPACES, STEPS, SERVERS, tuple(dict.fromkeys(calls))))
     assert all(one.connects for one in examined.observed)
 

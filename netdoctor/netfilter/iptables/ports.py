@@ -26,10 +26,10 @@ def fragment_hides_ports(packet: Packet) -> bool:
 
 def port_in(packet: Packet, side: str, low: int, high: int) -> Answer:
     """Say whether a port lies in a range; unknown where the kernel picks it and the range decides."""
-    found = packet.sport if side == "src" else packet.dport
+    found, other = (packet.sport, packet.dport) if side == "src" else (packet.dport, packet.sport)
     if found is not None:
         return low <= found <= high
-    if side == "src" and packet.sport_range is not None:
+    if packet.sport_range is not None and other is not None:
         first, last = packet.sport_range
         if last < low or first > high:
             return False

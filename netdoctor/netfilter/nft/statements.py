@@ -12,7 +12,7 @@ from netdoctor.netfilter import effect as effects
 from netdoctor.netfilter.nft import fields, kinds
 from netdoctor.netfilter.nft.expressions import Asking, Expression, Map, Scope, compile_expression
 from netdoctor.netfilter.nft.sets import Elements, bounds
-from netdoctor.netfilter.packet import TCP, UDP, format_address
+from netdoctor.netfilter.packet import ACK, SYN, TCP, UDP, format_address
 from netdoctor.netfilter.ternary import Unknown
 
 if TYPE_CHECKING:
@@ -457,6 +457,17 @@ class Offload(Statement):
         return []
 
 
+class SynProxy(Statement):
+    """The kernel answers a SYN itself, and takes the ACKs behind it (nft_synproxy_do_eval, nft_synproxy_eval_v4)."""
+
+    def run(self, asking: Asking) -> Done:
+        """Take it; what is not TCP ends the rule."""
+        packet = asking.packet
+        if packet.proto != TCP:
+            return BREAK
+        return [effects.SynProxy()] if packet.tcp_flags & (SYN | ACK) else []
+
+
 class Ebtables(Statement):
     """What targets of ebtables do that nft has no statement for (ebt_dnat_tg, ebt_redirect_tg)."""
 
@@ -532,7 +543,7 @@ _STATEMENTS: dict[str, Callable[[Any, Scope], Statement]] = {
     "limit": lambda given, scope: Doubtful("limit"),
     "ct count": lambda given, scope: Doubtful("ct count"),
     "ct helper": lambda given, scope: Fixed(effects.CtTemplate(helper=str(given))),
-    "synproxy": lambda given, scope: Fixed(effects.SynProxy()),
+    "synproxy": lambda given, scope: SynProxy(),
     "tproxy": Steer,
     "flow": lambda given, scope: Offload(given),
     "ebtables": Ebtables,

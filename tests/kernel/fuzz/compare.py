@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[3]
 TABLES = {"raw", "mangle", "nat", "filter", "security"}  # kept by iptables-nft, which prints them itself
 PATIENCE, MORE_PATIENCE = 0.03, 0.4  # seconds
-# What stands in an answer, whose group a server has, and what a second answer meets, which no trace follows.
-UNTOLD = re.compile("-m string|--gid-owner|skgid|-m connbytes")
+# What stands in an answer, whose group a server has, what a second answer meets, which no trace follows, and the
+# identification of a packet.
+UNTOLD = re.compile(r"-m string|--gid-owner|skgid|-m connbytes|--u32 \"2&")
 NO_WAY = "the outside has no way back"
 
 
@@ -414,6 +415,8 @@ def _other_rules(
     }
     if copied or not _is_silent(outcome):
         return  # what is dropped may be the error that was sent back
+    if outcome.cause is not None and any(texts[key] == outcome.cause.text for key in dropped):
+        return  # it dropped what SYNPROXY waits for
     if dropped and not dropped & said_set and outcome.connects == "no":
         counted = "; ".join(f"{key} {texts[key]}" for key in sorted(dropped))
         yield f"simulated {_why(outcome)}, the kernel counted {counted}"

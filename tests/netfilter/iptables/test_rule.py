@@ -128,6 +128,19 @@ def test_old_and_long_spellings_mean_the_same(old, new, packet_of, around):
     assert (first.unmodelled, first.answer(packet_of(), around())) == ((), second.answer(packet_of(), around()))
 
 
+@pytest.mark.parametrize(("sport", "dport"), [(None, 443), (443, None)])
+def test_a_port_that_the_kernel_picks_is_in_its_range_on_the_way_back_too(sport, dport, packet_of, around):
+    side = "sport" if sport is None else "dport"
+    packet = packet_of()
+    packet.sport, packet.dport, packet.sport_range = sport, dport, (1024, 65535)
+    said = [
+        Rule("INPUT", 1, f"-p tcp -m tcp {text}", 4).answer(packet, around())
+        for text in (f"! --{side} 53", f"--{side} 53", f"--{side} 1024:65535", f"--{side} 2000:65535")
+    ]
+    assert said[:3] == [True, False, True]
+    assert isinstance(said[3], Unknown)
+
+
 @pytest.mark.parametrize(
     ("text", "harmless"),
     [

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netdoctor.netfilter.effect import Effect, SynProxy
+from netdoctor.netfilter.effect import CONTINUE, Effect, SynProxy
 from netdoctor.netfilter.iptables.extension import Target
+from netdoctor.netfilter.packet import ACK, FIN, RST, SYN
 
 if TYPE_CHECKING:
     from netdoctor.netfilter.packet import Packet
@@ -24,5 +25,6 @@ class Synproxy(Target):
     __slots__ = ()
 
     def apply(self, packet: Packet, around: Surroundings) -> Effect:
-        """Return the effect; the simulator names it."""
-        return SynProxy()
+        """Take a SYN, and an ACK; other segments pass."""
+        kind = packet.tcp_flags & (FIN | SYN | RST | ACK)
+        return SynProxy() if kind in (SYN, ACK) else CONTINUE
