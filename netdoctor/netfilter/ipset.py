@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from netdoctor.netfilter.surroundings import Surroundings
 
 _PORTED = frozenset({TCP, UDP, UDPLITE, SCTP, DCCP})
-Key = tuple[int | str, ...]
+Key = tuple[int | str | Unknown, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +82,60 @@ class IpSet:
         if len(sides) < len(self.dimensions):
             return False
         keys = self._keys(packet, sides)
-        if isinstance(keys, Unknown):
-            return keys
         if keys is None:
             return False
+        doubt = next((part for part in keys if isinstance(part, Unknown)), None)
+        if doubt is not None:
+            return doubt if self._may_hold(keys) else False
+        if self.type == "hash:net,iface":
+            return self._by_interface(keys, exceptions=exceptions)
         for lengths, elements in self._table:
-            masked = tuple(
-                part >> (self._width - length) if length is not None and isinstance(part, int) else part
-                for part, length in zip(keys, lengths, strict=True)
-            )
-            found = elements.get(masked)
+            found = elements.get(self._masked(keys, lengths))
             if found is not None:
                 return found is exceptions
-        return self._by_wildcard(keys, exceptions=exceptions)
+        if self.type == "bitmap:ip,mac":  # elements without a MAC
+            bare = (keys[0], "")
+            return any(elements.get(bare) is False for _, elements in self._table)
+        return False
+
+    def _masked(self, keys: Key, lengths: tuple[int | None, ...]) -> Key:
+        return tuple(
+            part >> (self._width - length) if length is not None and isinstance(part, int) else part
+            for part, length in zip(keys, lengths, strict=True)
+        )
+
+    def _may_hold(self, keys: Key) -> bool:
+        """Whether an element fits what is known of the packet."""
+        for lengths, elements in self._table:
+            masked = self._masked(keys, lengths)
+            known = [at for at, part in enumerate(masked) if not isinstance(part, Unknown)]
+            if any(all(element[at] in (masked[at], "") for at in known) for element in elements):
+                return True
+        return False
+
+    def _by_interface(self, keys: Key, *, exceptions: bool) -> bool:
+        """Of the networks that have elements, the smallest alone is asked for the interface.
+
+        Kernel: ip_set_hash_netiface.c:hash_netiface4_data_equal (`multi`), ip_set_hash_gen.h:mtype_test_cidrs
+        """
+        for length, networks in self._networks:
+            elements = networks.get(int(keys[0]) >> (self._width - length))  # type: ignore[arg-type]
+            if elements is not None:
+                dev = str(keys[1])
+                fitting = (nomatch for word, nomatch in elements if same_interface(word, dev))
+                return next(fitting, not exceptions) is exceptions
+        return False
+
+    @cached_property
+    def _networks(self) -> list[tuple[int, dict[int, list[tuple[str, bool]]]]]:
+        """Of hash:net,iface by prefix length, the longest first: interfaces, `+` for those with `wildcard`."""
+        found: dict[int, dict[int, list[tuple[str, bool]]]] = {}
+        for entry in self.entries:
+            network, _, dev = entry.element.partition(",")
+            value, length = self._component("net", network)
+            word = f"{dev}+" if "wildcard" in entry.options else dev
+            found.setdefault(length or 0, {}).setdefault(int(value), []).append((word, entry.nomatch))
+        return sorted(found.items(), reverse=True)
 
     def _any_member(self, packet: Packet, sides: tuple[str, ...], around: Surroundings, *, exceptions: bool) -> Answer:
         """A list asks its sets in turn. Kernel: ip_set_list_set.c:list_set_ktest."""
@@ -116,7 +157,7 @@ class IpSet:
         tables: dict[tuple[int | None, ...], dict[Key, bool]] = {}
         for entry in self.entries:
             parts = entry.element.split(",")
-            key: list[int | str] = []
+            key: list[int | str | Unknown] = []
             lengths: list[int | None] = []
             for kind, text in zip(self.dimensions, parts, strict=False):
                 value, length = self._component(kind, text)
@@ -154,12 +195,12 @@ class IpSet:
             return f"{number}:{int(kind) << 8 | int(code)}"
         return f"{number}:{port}"
 
-    def _keys(self, packet: Packet, sides: tuple[str, ...]) -> Key | Unknown | None:
+    def _keys(self, packet: Packet, sides: tuple[str, ...]) -> Key | None:
         """Return what the packet looks like to the set; None where it has no such thing (a port of ICMP, say)."""
-        key: list[int | str] = []
+        key: list[int | str | Unknown] = []
         for kind, side in zip(self.dimensions, sides, strict=False):
             part = self._part(kind, packet, source=side == "src")
-            if part is None or isinstance(part, Unknown):
+            if part is None:
                 return part
             key.append(part)
         return tuple(key)
@@ -193,21 +234,6 @@ class IpSet:
         if packet.proto in {ICMP, ICMPV6}:
             return f"{packet.proto}:{(packet.icmp_type or 0) << 8 | (packet.icmp_code or 0)}"
         return f"{packet.proto}:0"
-
-    def _by_wildcard(self, keys: Key, *, exceptions: bool) -> Answer:
-        """hash:net,iface with `wildcard`, and bitmap:ip,mac elements without a MAC."""
-        if self.type == "hash:net,iface":
-            for entry in self.entries:
-                if "wildcard" not in entry.options:
-                    continue
-                net, _, dev = entry.element.partition(",")
-                value, mask = parse_network(net, 6 if self._width == 128 else 4)
-                if int(keys[0]) & mask == value and same_interface(f"{dev}+", str(keys[1])):
-                    return entry.nomatch is exceptions
-        if self.type == "bitmap:ip,mac":
-            bare = (keys[0], "")
-            return any(elements.get(bare) is False for _, elements in self._table)
-        return False
 
 
 def parse(text: str) -> dict[str, IpSet]:

@@ -129,7 +129,10 @@ _TRACKING = re.compile(
     r"-j (?:DNAT|SNAT|MASQUERADE|REDIRECT|NETMAP|SYNPROXY|CONNMARK|CONNSECMARK|CLUSTERIP|CT(?! --notrack))\b"
     r"|-m (?:conntrack|state|connmark|connlimit|connbytes|connlabel|helper|cluster)\b"
 )
-_TRACKING_NATIVE = re.compile(r"(?:^| )(?:ct (?!timeout)|dnat|snat|masquerade|redirect|synproxy|flow )")
+_TRACKING_NATIVE = {
+    family: re.compile(rf"(?:^| )(?:ct (?!timeout)|[ds]nat (?!{other} )|masquerade|redirect|synproxy|flow )")
+    for family, other in ((4, "ip6"), (6, "ip"))  # nft_nat_init: a translation tracks its own family only
+}
 
 
 def tracks(netns: Netns, family: Family) -> bool:
@@ -143,7 +146,7 @@ def tracks(netns: Netns, family: Family) -> bool:
             or any(entry.family == name for entry in netns.snapshot.conntrack)
             or any(text.family == name and _TRACKING.search(text.text) for text in netns.snapshot.rulesets)
             or any(
-                _TRACKING_NATIVE.search(rule.text)
+                _TRACKING_NATIVE[family].search(rule.text)
                 for table in native.tables_of(netns)
                 if table.family in (name, "inet")
                 for chain in table.chains.values()
