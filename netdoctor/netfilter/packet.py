@@ -110,6 +110,7 @@ class Connection:
     bytes: tuple[int | None, int | None] = (0, 0)
     sport_range: tuple[int, int] | None = None  # of a source port that the kernel picked freely
     labels: frozenset[int] = frozenset()
+    counted: frozenset[int] = frozenset()  # which connlimit rules have counted it
     timeout: int | None = None  # seconds left, from the snapshot
 
 

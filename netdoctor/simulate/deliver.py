@@ -155,7 +155,8 @@ def _through(run: Run, netns: Netns, link: Link, packet: Packet, mac: str | None
 
 
 def _reroute(at: At, table: str, before: Packet) -> Fate | None:
-    """Discovery asks for no route, unless mangle changed it; one by another device leads astray (ip6_route_me_harder).
+    """Discovery asks for no route, unless mangle changed it; one that leads elsewhere leads astray: what a gateway
+    forwards has lost its hop limit of 255 (ip6_route_me_harder).
 
     Kernel: net/ipv6/ndisc.c:ndisc_send_skb, net/ipv6/netfilter.c:ip6_route_me_harder
     """
@@ -163,10 +164,12 @@ def _reroute(at: At, table: str, before: Packet) -> Fate | None:
     if not send.routes_anew(table, packet, before):
         return None
     strict = is_multicast(6, packet.dst) or is_link_local(6, packet.dst)
-    key = routing.key_of(packet, oif=packet.out_dev if strict else None)
+    key = routing.key_of(packet, oif=packet.out_dev if strict else None, uid=0)
     route = routing.output(at.run, at.netns, key, any_source=True)
     if isinstance(route, routing.Route) and route.dev == packet.out_dev:
-        return None
+        owners = at.netns.world.owners
+        if route.gateway is None or set(owners(*route.gateway)) & set(owners(6, packet.dst)):
+            return None
     return Fate("unreachable", at.netns, packet.out_dev, packet)
 
 

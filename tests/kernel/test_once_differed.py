@@ -357,6 +357,18 @@ CASES = (
               "meta l4proto udp dnat ip6 to fd00:1::3", "}", "chain post { type nat hook postrouting priority srcnat;",
               "meta l4proto udp drop", "}", "}"),),
          udp("p1", "192.0.2.1"), connects=True),
+    Case("an advertisement that mangle changes is routed, and one that a gateway forwards is ignored",
+         (Step("gw", "ip", ("address add 2001:db8:1::5/128 dev eth0 nodad",)),
+          Step("node", "ip6", ("rule add iif lo priority 1000 lookup 100",
+                               "route add default via 2001:db8:1::5 table 100")),
+          table("mangle", "-A OUTPUT -j DSCP --set-dscp 0x2e", tool="ip6tables-legacy")),
+         udp("gw", "2001:db8:1::a"), connects=True),
+    Case("but not one that comes from another gateway",
+         (Step("node", "ip6", ("rule add iif lo priority 1000 lookup 100",
+                               "route add default via fd00:1::3 table 100")),
+          Step("p2", "sysctl", ("ipv6/conf/all/forwarding=1",)),
+          table("mangle", "-A OUTPUT -j DSCP --set-dscp 0x2e", tool="ip6tables-legacy")),
+         udp("p1", "fd00:1::1"), connects=False),
     *(Case(f"the kernel's own answers are root's in routing ({call.dst}, {call.proto})",
            tuple(Step("node", tool, ("rule add uidrange 0-0 priority 1000 blackhole",)) for tool in ("ip", "ip6")),
            call, connects=False)
@@ -409,3 +421,13 @@ def test_a_copy_that_arrives_too_races_with_the_packet(kernel: Kernel) -> None:
     ((_, trace, _, _),) = compare.differences(examined)
     assert compare.is_unknown(trace)
     assert compare.undecided(trace) == ["a copy that TEE makes in host, and that is delivered in gw, is not modelled"]
+
+
+def test_a_connlimit_that_sees_data_only_may_drop_what_it_does_not_count(kernel: Kernel) -> None:
+    """Since Linux 6.18 the second of two connections dies, since the first is over and the rule counts none."""
+    rule = "-A INPUT -p tcp -m tcp --tcp-flags PSH PSH -m connlimit --connlimit-above 50 --connlimit-mask 0 -j REJECT"
+    calls = tuple(replace(tcp("p1", "10.0.1.1"), sport=sport) for sport in (20001, 20002))
+    examined = compare.examine(kernel, Network(0, SPACES, (*STEPS, table("filter", rule)), SERVERS, calls))
+    told = [compare.undecided(trace) for _, trace, _, _ in compare.differences(examined)]
+    assert all("match connlimit of a connection that this rule has not counted" in said[0] for said in told)
+    assert examined.observed[0].connects

@@ -413,10 +413,11 @@ def _other_rules(
         for key in dropped
         if key.split()[1].startswith(own) and (call.family == 4 or f"-p {call.proto} " in texts[key])
     }
-    if copied or not _is_silent(outcome):
-        return  # what is dropped may be the error that was sent back
-    if outcome.cause is not None and any(texts[key] == outcome.cause.text for key in dropped):
-        return  # it dropped what SYNPROXY waits for
+    if copied or _turns_round(steps) or not _is_silent(outcome):
+        return  # what is dropped may be the error, or the redirect, that was sent back
+    cause = outcome.cause
+    if cause is not None and (cause.kind == "neighbour" or any(texts[key] == cause.text for key in dropped)):
+        return  # it dropped copies of a frame for nobody, which a bridge floods, or what SYNPROXY waits for
     if dropped and not dropped & said_set and outcome.connects == "no":
         counted = "; ".join(f"{key} {texts[key]}" for key in sorted(dropped))
         yield f"simulated {_why(outcome)}, the kernel counted {counted}"
@@ -437,7 +438,7 @@ def _unforeseen(
             continue
         # What stands behind a counter may end the rule, which then is none that matched.
         last = texts[key].rpartition("counter")[2].split() if " nft " in key else ()
-        if {"vmap", "map", "l4proto", "reset"} & set(last) or not _sees_only(call, key, texts[key]):
+        if {"vmap", "map", "l4proto", "reset", "ct"} & set(last) or not _sees_only(call, key, texts[key]):
             continue
         if not _either_order(texts, key, connects=observed.connects):
             yield f"the kernel counted {key} ({texts[key]}), which was not simulated"

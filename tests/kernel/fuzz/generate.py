@@ -75,7 +75,7 @@ def _calls(made: Plan, count: int) -> list[Call]:
         family = rng.choice(made.families)
         here = rng.choices(places, weights)[0]
         fitting = [one for one in targets if (":" in one[0]) == (family == 6)]
-        kind = rng.choices(("server", "vip", "internet", "echo", "closed", "nobody", "own"), (54, 14, 4, 22, 2, 2, 2))[
+        kind = rng.choices(("server", "vip", "internet", "echo", "closed", "nobody", "own"), (53, 14, 4, 22, 2, 3, 2))[
             0
         ]
         proto = rng.choice(("tcp", "udp"))
@@ -103,14 +103,14 @@ def _calls(made: Plan, count: int) -> list[Call]:
             own = [value for value, _ in made.spaces[here].addresses if (":" in value) == (family == 6)]
             src = rng.choice(own) if own else None
         seen = here not in made.hidden
-        payload = rng.choice((8, 8, 20, 100, 1380 if rng.random() < 0.3 else 30))
+        payload = rng.choice((8, 8, 20, 100, 1380 if rng.random() < 0.6 else 30))
         calls.append(Call(
             here, dst, proto, port, 20000 + number, src=src,
             mark=rng.choice(rules.MARKS) if rng.random() < 0.2 and seen else 0,
             uid=rng.choice((1000, 1500)) if rng.random() < 0.12 and proto != "icmp" and seen else None,
             tos=rng.choice((0x10, 0x28, 0x02 if proto != "tcp" else 0x48)) if rng.random() < 0.12 else 0,
             ttl=rng.choice((1, 2, 3, 200)) if rng.random() < 0.06 else None,
-            df=rng.choice((True, False)) if rng.random() < 0.1 else None,
+            df=rng.choice((True, False)) if rng.random() < 0.15 else None,
             payload=8 if proto == "tcp" else payload,
         ))  # fmt: skip
     return calls
@@ -136,7 +136,12 @@ def _rulesets(made: Plan, seen: list[rules.Sample], backends: dict[str, tuple[st
                 steps.append(native.Native(rng, space, seen, six=made.six).step())
                 continue
             for family in made.families:
-                tables = [table for table in TABLES if rng.random() < {"nat": 0.95, "filter": 0.8}.get(table, 0.35)]
+                likely = {"nat": 0.95, "filter": 0.8}
+                if space.guarded:
+                    likely |= {"raw": 0.9, "filter": 0.95}
+                if space.proxied:
+                    likely["mangle"] = 0.9
+                tables = [table for table in TABLES if rng.random() < likely.get(table, 0.35)]
                 if netns != "node":
                     tables = [table for table in tables if table in {"filter", "nat"}]
                 if tables:

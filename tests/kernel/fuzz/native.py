@@ -164,6 +164,8 @@ class Native:
             word = {"ip": "", "ip6": ""}.get(self.family, "ip " if one.family == 4 else "ip6 ")
             port = rng.choice((PROXY, PROXY, PROXY, 80))
             choices[f"meta l4proto tcp tproxy {word}to :{port} meta mark set 0x1 accept"] = 3
+        if self.space.guarded and self.hook == "forward" and one.proto == "tcp":
+            choices["meta l4proto tcp ct state { new, invalid, untracked } synproxy mss 1460 wscale 7 timestamp"] = 2
         if self.family == "ip":
             choices |= {"ip dscp set cs1": 0.5, f"ip ttl set {rng.choice((1, 64))}": 0.3}
         choices["numgen random mod 2 vmap { 0 : accept, 1 : continue }"] = 0.3

@@ -77,6 +77,9 @@ def samples(
     return found
 
 
+SYNPROXY = "-j SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460"
+
+
 class Ruleset:
     """One namespace's tables of one family and backend."""
 
@@ -110,6 +113,8 @@ class Ruleset:
         if table == "nat":
             for line in self._services(backends):
                 written[line.split()[1]].append(line)
+        for line in self._guard(table):
+            written[line.split()[1]].append(line)
         called: dict[str, set[str]] = {chain: set() for chain in chains}
         for hook in HOOKS[table]:
             count = rng.choice((0, 0, 1, 1, 2, 3))
@@ -172,6 +177,24 @@ class Ruleset:
             network = "10.0.0.0/16" if self.family == 4 else "fd00::/16"
             lines.append(f"-A POSTROUTING -s {network} ! -d {network} -j MASQUERADE")
         return lines
+
+    def _guard(self, table: str) -> list[str]:
+        """What a transparent proxy and a SYN proxy need, mostly."""
+        rng = self.rng
+        lines = []
+        if self.space.proxied and table == "mangle":
+            protocol = f"-A PREROUTING -p tcp -m tcp --dport {rng.choice((53, 80, 443, 8080))}"
+            lines.append(f"{protocol} {self._to_tproxy({'PREROUTING'}, 'tcp')}")
+        if self.space.guarded and table == "raw":
+            lines.append("-A PREROUTING -p tcp -m tcp --syn -j CT --notrack")
+        if self.space.guarded and table == "filter":
+            for hook in ("INPUT", "FORWARD"):
+                states = rng.choice(("INVALID,UNTRACKED", "INVALID,UNTRACKED", "UNTRACKED", "NEW,INVALID,UNTRACKED"))
+                if hook == "INPUT" and "NEW" in states:
+                    continue  # it would answer its own SYN, and so on for ever
+                lines.append(f"-A {hook} -p tcp -m conntrack --ctstate {states} {SYNPROXY}")
+                lines.append(f"-A {hook} -m conntrack --ctstate INVALID -j DROP")
+        return [line for line in lines if rng.random() < 0.85]
 
     # --- rules
 
@@ -316,8 +339,8 @@ class Ruleset:
         }  # fmt: skip
         own: dict[str, float] = {
             "raw": {"DROP": 0.6, "NOTRACK": 2, "CT": 4, "TRACE": 1},
-            "mangle": {"DROP": 0.7, "DSCP": 1, "TOS": 1, "TTL": 1, "ECN": 0.5, "CLASSIFY": 0.5, "TCPMSS": 1,
-                       "CHECKSUM": 0.5, "MARK": 3},
+            "mangle": {"DROP": 0.7, "DSCP": 1, "TOS": 1, "TTL": 1, "ECN": 0.5, "CLASSIFY": 0.5, "TCPMSS": 3,
+                       "CHECKSUM": 1, "MARK": 3},
             "nat": {"NAT": 6, "ACCEPT": 2},
             "filter": {"DROP": 2.2, "REJECT": 2},
             "security": {"DROP": 1},

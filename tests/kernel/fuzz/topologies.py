@@ -46,6 +46,7 @@ class Space:
     addresses: list[tuple[str, str]] = field(default_factory=list)  # address, device
     macs: dict[str, str] = field(default_factory=dict)
     proxied: bool = False  # a transparent proxy listens there
+    guarded: bool = False  # the kernel shakes hands before servers do
 
 
 @dataclass
@@ -131,6 +132,7 @@ def plan(rng: random.Random) -> Plan:
     _odd_routes(made)
     _listen(made)
     _proxy(made)
+    _guard(made)
     return made
 
 
@@ -164,7 +166,7 @@ def _bridge(made: Plan, name: str, pods: int) -> None:
             made.assign(pod, "eth0", address(name, number + 2, family), length)
         if made.chance(0.96):
             _default(pod, {family: address(name, 1, family) for family in made.families}, made)
-        if made.chance(0.1):
+        if made.chance(0.15):
             made.do(pod, "ip", f"link set eth0 mtu {made.rng.choice((1280, 1400))}")
     if made.chance(0.05):
         made.do("node", "bridge", f"link set dev {made.space('node').ports[-1]} learning off flood off")
@@ -402,8 +404,13 @@ def _odd_routes(made: Plan) -> None:
             kind = "blackhole"
         made.labels.add(f"{kind} route")
         made.do("node", "ip6" if family == V6 else "ip", f"route add {kind} {target}")
-    if made.chance(0.05):
+    if made.chance(0.1):
         made.do("node", "ip", f"route add {INTERNET[V4][0]} via {address('lan', 1, V4)} mtu lock 1300")
+    if made.chance(0.06):
+        made.do("node", "ip", f"link set eth0 mtu {made.rng.choice((1280, 1300))}")
+    for pod in [name for name in made.spaces if name[0] in "pqc" and name != "peer"]:
+        if made.chance(0.02):
+            made.do(pod, "ip", "link set eth0 down")
     if made.chance(0.05):
         made.do("node", "ip", f"neigh replace {address('br0', 2, V4)} lladdr 02:aa:bb:cc:dd:ee dev br0 nud permanent")
 
@@ -437,3 +444,13 @@ def _proxy(made: Plan) -> None:
         if made.chance(0.9):
             made.do("node", tool, "rule add fwmark 0x1/0x1 priority 900 lookup 77")
             made.do("node", tool, f"route add local {everything} dev lo table 77")
+
+
+def _guard(made: Plan) -> None:
+    """A SYN proxy on the node, mostly with the strict conntrack that it needs."""
+    if not made.chance(0.12):
+        return
+    made.labels.add("SYN proxy")
+    made.space("node").guarded = True
+    if made.chance(0.85):
+        made.set("node", "netfilter/nf_conntrack_tcp_loose=0")

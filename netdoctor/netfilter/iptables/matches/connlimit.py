@@ -31,9 +31,24 @@ class Connlimit(Match):
     __slots__ = ()
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
-        """Say whether the packet matches: no address has more connections than are tracked in all."""
+        """Say whether the packet matches: no address has more connections than are tracked in all.
+
+        A rule that meets a connection late, because it asks for data only, does not count it; since Linux 6.18 it drops
+        its packets where nothing else is counted either (nf_conncount.c:count_tree returns 0). That shows nowhere.
+        """
+        if self._meets_late(packet):
+            return Unknown("match connlimit of a connection that this rule has not counted")
         limit = self.option("--connlimit-upto") or self.option("--connlimit-above")
         most = around.connections()
         if limit is None or most is None or most > int(limit.value):
             return Unknown(f"match connlimit {self}".rstrip())
         return (limit.name == "--connlimit-upto") is not limit.negated
+
+    def _meets_late(self, packet: Packet) -> bool:
+        """Whether the rule has not seen the connection's first packet (nf_conncount.c:__nf_conncount_add)."""
+        connection = packet.connection
+        if connection is None or connection.from_snapshot:
+            return False
+        if not connection.confirmed:
+            connection.counted |= {id(self)}
+        return id(self) not in connection.counted
