@@ -125,9 +125,7 @@ def _round_trip(run: Run, resolved: Resolved) -> Outcome:
         return msgspec.structs.replace(outcome, error=errors.learned(run, resolved, fate))
     if fate.packet.proto in (ICMP, ICMPV6) and fate.packet.icmp_type not in (8, 128):
         return msgspec.structs.replace(outcome, connects="unknown")
-    back = reply.answer(resolved.flow, fate)
-    oif = fate.interface if fate.packet.family == 6 and fate.packet.src >> 118 == 0x3FA else None
-    return _answered(run, resolved, fate, outcome, partial(_send_reply, run, fate, back, oif))
+    return _answered(run, resolved, fate, outcome, _reply_to(run, resolved, fate))
 
 
 def _proxied(run: Run, resolved: Resolved, fate: Fate) -> Fate:
@@ -186,6 +184,13 @@ def _send(run: Run, resolved: Resolved, packet: Packet) -> Onward:
 
     connected = run.phase == "next" and resolved.chosen and packet.proto != ICMPV6
     return send.send(run, resolved.netns, packet, connects=True, connected=connected, chosen=chosen)
+
+
+def _reply_to(run: Run, resolved: Resolved, fate: Fate) -> Onward:
+    """The first stage of the answer to a delivered packet."""
+    back = reply.answer(resolved.flow, fate)
+    oif = fate.interface if fate.packet.family == 6 and fate.packet.src >> 118 == 0x3FA else None
+    return partial(_send_reply, run, fate, back, oif)
 
 
 def _send_reply(run: Run, fate: Fate, back: Packet, oif: str | None) -> Onward:
@@ -252,6 +257,11 @@ def _followed(run: Run, resolved: Resolved, fate: Fate, outcome: Outcome) -> Out
     same = end.verdict == fate.verdict and not end.proxied and (end.netns, end.packet.dst, end.packet.dport) == (
         fate.netns, fate.packet.dst, fate.packet.dport,
     )  # fmt: skip
+    if not same and end.verdict == "delivered" and end.packet.proto in (ICMP, ICMPV6):
+        # Who pings does not notice that another host answers.
+        with run.aside():
+            run.phase = "next"
+            same = _accepts(resolved, run.travel(_reply_to(run, resolved, end)))[0]
     following = Reply(end.verdict, end.final(), same, end.cause, _reply_error(end), tuple(run.steps[here:]))
     said: Connects = "unknown" if end.verdict == "unknown" else "yes" if same else "no"
     return msgspec.structs.replace(outcome, next=following, connects=said)
