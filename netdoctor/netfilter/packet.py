@@ -177,6 +177,7 @@ class Packet:
     realm: int = 0
     trace: bool = False
     steered: Socket | None = None  # the local socket that TPROXY gave it (skb->sk): no other takes it
+    stranger: bool = False  # steered to a listener, though it does not open a connection
     duplicate: bool = False  # a copy that TEE made, while its namespace still sends it (in_nf_duplicate)
     balanced: bool = False  # skb->ipvs_property: IPVS has handled it, and does not look at it again
 

@@ -16,7 +16,7 @@ from netdoctor.simulate.run import Answer, Fate, Onward, Run, protocol
 from netdoctor.topology.addresses import is_link_local, is_multicast, with_port
 
 if TYPE_CHECKING:
-    from netdoctor.model.snapshot import Link
+    from netdoctor.model.snapshot import Link, Socket
     from netdoctor.netfilter.packet import Packet
     from netdoctor.topology.namespace import Netns
     from netdoctor.topology.wire import Exit, Station
@@ -33,6 +33,8 @@ def deliver(run: Run, netns: Netns, dev: str, packet: Packet) -> Onward:
 
 def hand_over(run: Run, netns: Netns, dev: str, packet: Packet) -> Fate:
     """Give a packet that INPUT let through to its process (ip_local_deliver_finish)."""
+    if packet.steered is not None and packet.stranger:
+        return _stranger(run, netns, dev, packet, packet.steered)
     if run.phase != "request" or run.muted:
         return Fate("delivered", netns, dev, packet)
     if packet.proto in (ICMP, ICMPV6):
@@ -82,6 +84,17 @@ def _to_socket(run: Run, netns: Netns, dev: str, packet: Packet) -> Fate:
         else "icmp6-port-unreachable"
     )
     return Fate("refused", netns, dev, packet, cause, answer=Answer(kind, netns, dev))
+
+
+def _stranger(run: Run, netns: Netns, dev: str, packet: Packet, socket: Socket) -> Fate:
+    """A listener resets what opens no connection, also where a translation behind TPROXY hid whose it is
+    (tcp_v4_rcv, tcp_rcv_state_process).
+    """
+    who = socket.program or "a process"
+    note = f"TPROXY gave it to the socket on which {who} listens: no connection was known by these addresses"
+    run.step("deliver", netns, packet, action="refuse", note=note)
+    cause = run.cause("socket", netns, interface=dev, detail=note, drop_reason="TCP_FLAGS")
+    return Fate("refused", netns, dev, packet, cause, answer=Answer("tcp-reset", netns, dev))
 
 
 def _nearly(netns: Netns, packet: Packet) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netdoctor.netfilter.packet import TCP, UDP
+from netdoctor.netfilter.packet import SYN, TCP, UDP
 from netdoctor.netfilter.ternary import Unknown
 from netdoctor.simulate import sockets
 from netdoctor.simulate.fib import Key, fib
@@ -132,12 +132,13 @@ class Here:
         ends = packet.clone()
         ends.dst = address or self._first_address(packet) or packet.dst
         ends.dport = port or packet.dport
-        socket = self._of_connection(packet) or sockets.receiver(self.netns, ends, packet.in_dev)
+        own = self._of_connection(packet)
+        socket = own or sockets.receiver(self.netns, ends, packet.in_dev)
         if socket is None or socket.transparent is False:
             return False
         if socket.transparent is None:
             return Unknown("target TPROXY: whether a socket is transparent is not in the snapshot")
-        packet.steered = socket
+        packet.steered, packet.stranger = socket, own is None and packet.proto == TCP and not packet.tcp_flags & SYN
         packet.note(f"to the transparent socket of {socket.program or 'a process'}, {sockets.text(socket)}")
         return True
 

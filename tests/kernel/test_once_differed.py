@@ -378,6 +378,10 @@ CASES = (
           table("nat", "-A PREROUTING -d 203.0.113.9/32 -j MARK --set-mark 0x1",
                 "-A POSTROUTING -s 10.9.9.9/32 -j MASQUERADE")),
          echo("p1", "203.0.113.9"), connects=True),
+    Case("a destination that is translated behind TPROXY hides the connection from it",
+         (*PROXY, table("mangle", f"-A PREROUTING {STEER} --tproxy-mark 0x1/0x1"),
+          table("nat", "-A PREROUTING -d 203.0.113.9/32 -j DNAT --to-destination 10.0.1.2")),
+         tcp("gw", "203.0.113.9"), connects=False),
     *(Case(f"the kernel's own answers are root's in routing ({call.dst}, {call.proto})",
            tuple(Step("node", tool, ("rule add uidrange 0-0 priority 1000 blackhole",)) for tool in ("ip", "ip6")),
            call, connects=False)

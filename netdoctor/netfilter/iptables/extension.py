@@ -62,6 +62,11 @@ class Option:
         return " ".join(self.spelled())
 
 
+HEAR = ("PREROUTING", "INPUT", "FORWARD")  # the built-in chains in which the incoming device is known
+SAY = ("FORWARD", "OUTPUT", "POSTROUTING")  # and the outgoing one
+BUILT_IN = frozenset({*HEAR, *SAY})
+
+
 class Extension:
     """A match or target with its options.
 
@@ -75,6 +80,8 @@ class Extension:
     revision_names: ClassVar[tuple[str, ...]] = ()  # other names that save tools print
     options: ClassVar[dict[str, int]] = {}
     modelled: ClassVar[bool] = True
+    tables: ClassVar[tuple[str, ...]] = ()  # where the kernel takes it; none: everywhere (xt_target.table)
+    hooks: ClassVar[tuple[str, ...]] = ()  # the built-in chains in which it may stand; none: all (xt_match.hooks)
 
     __slots__ = ("family", "written")
 
@@ -102,6 +109,21 @@ class Extension:
             return self.name
         unknown = [str(option) for option in self.written if option.name not in self.options]
         return f"{self.name} {' '.join(unknown)}" if unknown else None
+
+    def places(self) -> tuple[str, ...]:
+        """Return the built-in chains in which it may stand with these options; none: all."""
+        return self.hooks
+
+    def misplaced(self, table: str, chain: str) -> str | None:
+        """Return why the kernel does not take it there, None where it does.
+
+        What a user-defined chain is called from is not looked at. Kernel: net/netfilter/x_tables.c:xt_check_match,
+        xt_check_target
+        """
+        if self.tables and table not in self.tables:
+            return f"{self.name} in table {table}"
+        places = self.places()
+        return f"{self.name} in {chain}" if places and chain in BUILT_IN and chain not in places else None
 
 
 class Match(Extension):

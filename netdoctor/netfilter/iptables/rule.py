@@ -104,7 +104,7 @@ class Piece:
 class Rule:
     """A rule of a chain. `text` is what stands behind `-A CHAIN `; everything else is parsed when asked for."""
 
-    __slots__ = ("_parsed", "chain", "chains", "counters", "family", "number", "text")
+    __slots__ = ("_parsed", "chain", "chains", "counters", "family", "number", "table", "text")
 
     def __init__(
         self,
@@ -114,6 +114,7 @@ class Rule:
         family: Family,
         counters: str | None = None,
         chains: Container[str] | None = None,
+        table: str | None = None,
     ) -> None:
         self.chain = chain
         self.number = number  # from 1, as `iptables -L --line-numbers` counts
@@ -121,6 +122,7 @@ class Rule:
         self.family = family
         self.counters = counters  # "[packets:bytes]" as written, None where the save had none
         self.chains = chains  # the names of the table's chains; None: any name may be a chain
+        self.table = table  # None: not known, and where the rule stands is not judged
         self._parsed: Parsed | None = None
 
     def __repr__(self) -> str:
@@ -130,7 +132,11 @@ class Rule:
     def parsed(self) -> Parsed:
         """The rule's pieces."""
         if self._parsed is None:
-            self._parsed = _parse(self.text, self.family, self.chains)
+            pieces, spacing = _parse(self.text, self.family, self.chains)
+            if self.table is not None:
+                for piece in pieces:
+                    piece.problem = piece.problem or piece.extension.misplaced(self.table, self.chain)
+            self._parsed = Parsed(pieces, spacing)
         return self._parsed
 
     @property
@@ -252,14 +258,14 @@ class Parsed:
         return "".join(space + word for space, word in zip(self.spacing, words, strict=False)) + self.spacing[-1]
 
 
-def _parse(text: str, family: Family, chains: Container[str] | None) -> Parsed:
+def _parse(text: str, family: Family, chains: Container[str] | None) -> tuple[list[Piece], tuple[str, ...] | None]:
     words = text.split() if '"' not in text else [match.group(2) for match in _WORD.finditer(text)]
     spacing = None
     if " ".join(words) != text:
         found = list(_WORD.finditer(text))
         words = [match.group(2) for match in found]
         spacing = (*(match.group(1) for match in found), text[found[-1].end() :] if found else text)
-    return Parsed(_Reader(words, family, chains).read(), spacing)
+    return _Reader(words, family, chains).read(), spacing
 
 
 class _Reader:

@@ -196,7 +196,9 @@ class _Parser:
             raise _broken(number, line, f"chain {name} was not declared")
         if '"' in text and text.count('"') & 1 and _unclosed(text):
             raise _broken(number, line, "a quoted text is not closed: the ruleset is cut short")
-        rule = Rule(chain.name, len(chain.rules) + 1, text, self.ruleset.family, counters, self.table.chains)
+        rule = Rule(
+            chain.name, len(chain.rules) + 1, text, self.ruleset.family, counters, self.table.chains, self.table.name
+        )  # fmt: skip
         chain.rules.append(rule)
         return _Tailed(rule, tail) if tail else rule
 

@@ -413,11 +413,11 @@ def _other_rules(
         for key in dropped
         if key.split()[1].startswith(own) and (call.family == 4 or f"-p {call.proto} " in texts[key])
     }
-    if copied or _turns_round(steps) or not _is_silent(outcome):
+    greeted = any(step.action == "SYNPROXY" for step in steps)  # its client believes that it is connected, and sends
+    if copied or greeted or _turns_round(steps) or not _is_silent(outcome):
         return  # what is dropped may be the error, or the redirect, that was sent back
-    cause = outcome.cause
-    if cause is not None and (cause.kind == "neighbour" or any(texts[key] == cause.text for key in dropped)):
-        return  # it dropped copies of a frame for nobody, which a bridge floods, or what SYNPROXY waits for
+    if outcome.cause is not None and outcome.cause.kind == "neighbour":
+        return  # it dropped copies of a frame for nobody, which a bridge floods
     if dropped and not dropped & said_set and outcome.connects == "no":
         counted = "; ".join(f"{key} {texts[key]}" for key in sorted(dropped))
         yield f"simulated {_why(outcome)}, the kernel counted {counted}"

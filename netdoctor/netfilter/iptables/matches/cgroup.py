@@ -20,6 +20,7 @@ class Cgroup(Match):
     """`-m cgroup`."""
 
     name = "cgroup"
+    hooks = ("INPUT", "OUTPUT", "POSTROUTING")
     options = {"--cgroup": 1, "--path": 1}
 
     __slots__ = ()

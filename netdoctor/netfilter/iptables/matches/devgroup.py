@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netdoctor.netfilter.iptables.extension import Match
+from netdoctor.netfilter.iptables.extension import HEAR, SAY, Match
 from netdoctor.netfilter.iptables.values import value_and_mask
 from netdoctor.netfilter.ternary import Unknown, all_of
 
@@ -33,6 +33,11 @@ class Devgroup(Match):
             (option.name == "--src-group", option.negated, *value_and_mask(option.value.replace("default", "0")))
             for option in self.written
         ]
+
+    def places(self) -> tuple[str, ...]:
+        """Return where the device is known (devgroup_mt_checkentry)."""
+        known = [set(HEAR if of_source else SAY) for of_source, *_ in self.groups]
+        return tuple(set.intersection(*known)) if known else ()
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
         """Say whether the packet matches."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netdoctor.netfilter.iptables.extension import Match
+from netdoctor.netfilter.iptables.extension import HEAR, Match
 from netdoctor.netfilter.ternary import Unknown
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ class Eui64(Match):
     """`-m eui64`."""
 
     name = "eui64"
+    hooks = HEAR
 
     __slots__ = ()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netdoctor.netfilter.iptables.extension import Match
+from netdoctor.netfilter.iptables.extension import HEAR, Match
 from netdoctor.netfilter.ternary import Unknown
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ class Mac(Match):
     """`-m mac`."""
 
     name = "mac"
+    hooks = HEAR
     options = {"--mac-source": 1}
 
     __slots__ = ()

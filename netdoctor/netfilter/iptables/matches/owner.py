@@ -22,6 +22,7 @@ class Owner(Match):
     """`-m owner`."""
 
     name = "owner"
+    hooks = ("OUTPUT", "POSTROUTING")
     options = {"--uid-owner": 1, "--gid-owner": 1, "--socket-exists": 0, "--suppl-groups": 0}
 
     __slots__ = ("ranges",)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netdoctor.netfilter.iptables.extension import Match
+from netdoctor.netfilter.iptables.extension import HEAR, SAY, Match
 from netdoctor.netfilter.ternary import Unknown
 
 if TYPE_CHECKING:
@@ -34,6 +34,11 @@ class Policy(Match):
     }
 
     __slots__ = ()
+
+    def places(self) -> tuple[str, ...]:
+        """Return where packets of the direction are (policy_mt_check)."""
+        way = self.option("--dir")
+        return () if way is None else HEAR if way.value == "in" else SAY
 
     def matches(self, packet: Packet, around: Surroundings) -> Answer:
         """Say whether the packet matches; without any policy no packet is transformed (match_policy_in)."""

@@ -20,6 +20,7 @@ class Realm(Match):
     """`-m realm`."""
 
     name = "realm"
+    hooks = ("INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
     options = {"--realm": 1}
 
     __slots__ = ("mask", "value")

@@ -20,6 +20,8 @@ class Rpfilter(Match):
     """`-m rpfilter`."""
 
     name = "rpfilter"
+    tables = ("raw", "mangle")
+    hooks = ("PREROUTING",)
     options = {"--loose": 0, "--validmark": 0, "--accept-local": 0, "--invert": 0}
 
     __slots__ = ()

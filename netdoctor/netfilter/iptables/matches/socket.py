@@ -19,6 +19,7 @@ class Socket(Match):
     """`-m socket`."""
 
     name = "socket"
+    hooks = ("PREROUTING", "INPUT")
     options = {"--transparent": 0, "--nowildcard": 0, "--restore-skmark": 0}
 
     __slots__ = ()

@@ -19,6 +19,7 @@ class Checksum(Target):
     """`-j CHECKSUM`: computes a checksum that offloading left out."""
 
     name = "CHECKSUM"
+    tables = ("mangle",)
     options = {"--checksum-fill": 0}
 
     __slots__ = ()

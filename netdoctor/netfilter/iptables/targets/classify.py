@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.effect import CONTINUE, Effect
-from netdoctor.netfilter.iptables.extension import Target
+from netdoctor.netfilter.iptables.extension import SAY, Target
 
 if TYPE_CHECKING:
     from netdoctor.netfilter.packet import Packet
@@ -19,6 +19,7 @@ class Classify(Target):
     """`MAJOR:MINOR`, in hexadecimal."""
 
     name = "CLASSIFY"
+    hooks = SAY
     options = {"--set-class": 1}
 
     __slots__ = ("priority",)

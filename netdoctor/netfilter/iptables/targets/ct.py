@@ -25,6 +25,7 @@ class Ct(Target):
     """Zone, helper, timeout policy, events, or no tracking at all."""
 
     name = "CT"
+    tables = ("raw",)
     options = {
         "--notrack": 0, "--helper": 1, "--timeout": 1, "--ctevents": 1, "--expevents": 1,
         "--zone": 1, "--zone-orig": 1, "--zone-reply": 1,

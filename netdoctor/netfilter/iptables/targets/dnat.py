@@ -20,6 +20,8 @@ class Dnat(Target):
     """`--to-destination [ADDRESS[-ADDRESS]][:PORT[-PORT[/BASE]]]`; IPv6 addresses with ports stand in brackets."""
 
     name = "DNAT"
+    tables = ("nat",)
+    hooks = ("PREROUTING", "OUTPUT")
     options = {"--to-destination": 1, "--random": 0, "--random-fully": 0, "--persistent": 0}
 
     __slots__ = ("nat",)

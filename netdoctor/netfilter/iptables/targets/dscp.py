@@ -20,6 +20,7 @@ class Dscp(Target):
     """The upper six bits of the TOS byte."""
 
     name = "DSCP"
+    tables = ("mangle",)
     options = {"--set-dscp": 1, "--set-dscp-class": 1}
 
     __slots__ = ("dscp",)

@@ -21,6 +21,7 @@ class Ecn(Target):
     """Disables ECN towards hosts that break on it."""
 
     name = "ECN"
+    tables = ("mangle",)
     options = {"--ecn-tcp-remove": 0, "--ecn-tcp-cwr": 1, "--ecn-tcp-ece": 1, "--ecn-ip-ect": 1}
 
     __slots__ = ("changes",)

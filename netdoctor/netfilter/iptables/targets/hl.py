@@ -20,6 +20,7 @@ class Hl(Target):
     """Set, decrease or increase; it stays between 0 and 255."""
 
     name = "HL"
+    tables = ("mangle",)
     options = {"--hl-set": 1, "--hl-dec": 1, "--hl-inc": 1}
 
     __slots__ = ("change", "how")

@@ -20,6 +20,8 @@ class Masquerade(Target):
     """With `--to-ports`, the port too."""
 
     name = "MASQUERADE"
+    tables = ("nat",)
+    hooks = ("POSTROUTING",)
     options = {"--to-ports": 1, "--random": 0, "--random-fully": 0}
 
     __slots__ = ("nat",)

@@ -20,6 +20,7 @@ class Netmap(Target):
     """One to one, host part kept."""
 
     name = "NETMAP"
+    tables = ("nat",)
     options = {"--to": 1}
 
     __slots__ = ("mask", "network")

@@ -19,6 +19,7 @@ class Notrack(Target):
     """raw only."""
 
     name = "NOTRACK"
+    tables = ("raw",)
 
     __slots__ = ()
 

@@ -20,6 +20,8 @@ class Redirect(Target):
     """With `--to-ports`, the port too."""
 
     name = "REDIRECT"
+    tables = ("nat",)
+    hooks = ("PREROUTING", "OUTPUT")
     options = {"--to-ports": 1, "--random": 0, "--random-fully": 0}
 
     __slots__ = ("nat",)

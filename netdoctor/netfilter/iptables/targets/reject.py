@@ -31,6 +31,7 @@ class Reject_(Target):  # noqa: N801  # the effect has the plain name
     """`--reject-with TYPE`; the default is the unreachable port."""
 
     name = "REJECT"
+    tables = ("filter",)
     options = {"--reject-with": 1}
 
     __slots__ = ("answer",)

@@ -20,6 +20,8 @@ class Snat(Target):
     """`--to-source [ADDRESS[-ADDRESS]][:PORT[-PORT[/BASE]]]`; IPv6 addresses with ports stand in brackets."""
 
     name = "SNAT"
+    tables = ("nat",)
+    hooks = ("INPUT", "POSTROUTING")
     options = {"--to-source": 1, "--random": 0, "--random-fully": 0, "--persistent": 0}
 
     __slots__ = ("nat",)

@@ -20,6 +20,7 @@ class Synproxy(Target):
     """Needs the SYN untracked; the connection is opened to the server later."""
 
     name = "SYNPROXY"
+    hooks = ("INPUT", "FORWARD")
     options = {"--sack-perm": 0, "--timestamp": 0, "--wscale": 1, "--mss": 1, "--ecn": 0}
 
     __slots__ = ()

@@ -23,6 +23,7 @@ class Tcpoptstrip(Target):
     """`--strip-options KIND,…`, by name or number. Each option becomes padding."""
 
     name = "TCPOPTSTRIP"
+    tables = ("mangle",)
     options = {"--strip-options": 1}
 
     __slots__ = ("kinds",)

@@ -20,6 +20,7 @@ class Tos(Target):
     """`tos = (tos & ~mask) ^ value`."""
 
     name = "TOS"
+    tables = ("mangle",)
     options = {"--set-tos": 1, "--and-tos": 1, "--or-tos": 1, "--xor-tos": 1}
 
     __slots__ = ("mask", "value")

@@ -22,6 +22,8 @@ class Tproxy(Target):
     """`--on-port PORT [--on-ip ADDRESS] [--tproxy-mark VALUE/MASK]`."""
 
     name = "TPROXY"
+    tables = ("mangle",)
+    hooks = ("PREROUTING",)
     options = {"--on-port": 1, "--on-ip": 1, "--tproxy-mark": 1}
 
     __slots__ = ("address", "mark", "mask", "port")

@@ -20,6 +20,7 @@ class Ttl(Target):
     """Set, decrease or increase; it stays between 0 and 255."""
 
     name = "TTL"
+    tables = ("mangle",)
     options = {"--ttl-set": 1, "--ttl-dec": 1, "--ttl-inc": 1}
 
     __slots__ = ("change", "how")
