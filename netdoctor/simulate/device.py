@@ -63,14 +63,27 @@ def transmit(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
 def _veth(run: Run, netns: Netns, far: tuple[Netns, Link], frame: Frame) -> Onward:
     """The other end of the pair gets it (veth_xmit, __dev_forward_skb)."""
     peer, link = far
-    packet = frame.packet
-    if packet.widest > link.mtu + _VLAN_HEADER:
-        detail = f"{packet.widest} bytes do not fit the mtu {link.mtu} of {link.name}; nobody is told"
-        run.step("transmit", peer, packet, action="drop", note=detail)
-        cause = run.cause("mtu", peer, interface=link.name, detail=detail)
-        return Fate("too-big", peer, link.name, packet, cause)
+    wide = _too_wide(run, peer, link, frame.packet)
+    if wide is not None:
+        return wide
     cross(frame, netns, peer)
     return partial(receive, run, peer, link, frame)
+
+
+def _too_wide(run: Run, netns: Netns, link: Link, packet: Packet) -> Fate | None:
+    """An end of a veth pair takes nothing that it could not send (is_skb_forwardable)."""
+    if packet.widest <= link.mtu + _VLAN_HEADER:
+        return None
+    detail = f"{packet.widest} bytes do not fit the mtu {link.mtu} of {link.name}; nobody is told"
+    run.step("transmit", netns, packet, action="drop", note=detail)
+    cause = run.cause("mtu", netns, interface=link.name, detail=detail)
+    return Fate("too-big", netns, link.name, packet, cause)
+
+
+def from_outside(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
+    """A frame of the outside arrives, which sends what its own interface can (__netif_receive_skb_core)."""
+    wide = _too_wide(run, netns, link, frame.packet) if link.kind == "veth" else None
+    return wide or partial(receive, run, netns, link, frame)
 
 
 def cross(frame: Frame, here: Netns, there: Netns) -> None:

@@ -164,7 +164,7 @@ def _start(run: Run, resolved: Resolved, packet: Packet) -> Onward:
         packet.pkttype = "host"
         fate = layer2.ingress(run, resolved.netns, link, frame)
         return fate or partial(receive.receive_ip, run, resolved.netns, link, frame)
-    return partial(device.receive, run, resolved.netns, link, frame)
+    return partial(device.from_outside, run, resolved.netns, link, frame)
 
 
 def _asked_for(netns: Netns, link: Link, packet: Packet) -> str | None:
@@ -225,7 +225,7 @@ def _left(run: Run, resolved: Resolved, fate: Fate, outcome: Outcome) -> Outcome
     back.src_mac, back.dst_mac = OUTSIDE, packet.src_mac
     netns, link = fate.exit
     frame = Frame(back, netns, link.name)
-    return _answered(run, resolved, fate, outcome, partial(device.receive, run, netns, link, frame))
+    return _answered(run, resolved, fate, outcome, partial(device.from_outside, run, netns, link, frame))
 
 
 def _answered(run: Run, resolved: Resolved, fate: Fate, outcome: Outcome, first: Onward) -> Outcome:

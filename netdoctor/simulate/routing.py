@@ -365,7 +365,8 @@ def _has_address(netns: Netns, value: int) -> bool:
 
 def _arrive6(run: Run, netns: Netns, packet: Packet, dev: str) -> Route | Fate:
     """Route an IPv6 packet that arrived (ip6_route_input)."""
-    found = fib(netns, 6).lookup(run, key_of(packet, iif=dev, oif=dev if is_link_local(6, packet.dst) else None))
+    strict = is_link_local(6, packet.dst) or is_loopback(6, packet.dst)  # rt6_need_strict
+    found = fib(netns, 6).lookup(run, key_of(packet, iif=dev, oif=dev if strict else None))
     if found.errno is not None:
         return _unreachable(run, netns, packet, dev, found)
     if found.kind in ("local", "anycast"):

@@ -111,16 +111,21 @@ class Here:
         if packet.family == 4 and connection is not None and packet.direction == "REPLY" and connection.snat_done:
             packet = packet.clone()
             packet.dst, packet.dport = connection.original.src, connection.original.sport
-        if self.run.client is not None and self.run.client[0] is self.netns:
-            sent = self.run.client[1]
-            ends = (packet.proto, packet.dst, packet.dport, packet.src, packet.sport)
-            if packet.proto in (TCP, UDP) and ends == (sent.proto, sent.src, sent.sport, sent.dst, sent.dport):
-                return not transparent
+        if self._is_answer(packet):
+            return not transparent
         socket = packet.steered
         if socket is None:
             socket = self._of_connection(packet)
             wildcard = wildcard or socket is not None  # it has the address that it was called by
         return sockets.matching(self.netns, packet, socket, transparent=transparent, wildcard=wildcard)
+
+    def _is_answer(self, packet: Packet) -> bool:
+        """Whether the flow's own client takes the packet, whose socket is connected (__inet_lookup_established)."""
+        if self.run.client is None or self.run.client[0] is not self.netns:
+            return False
+        sent = self.run.client[1]
+        ends = (packet.proto, packet.dst, packet.dport, packet.src, packet.sport)
+        return packet.proto in (TCP, UDP) and ends == (sent.proto, sent.src, sent.sport, sent.dst, sent.dport)
 
     def steer(self, packet: Packet, address: int | None, port: int) -> Answer:
         """Give a packet to a local transparent socket (tproxy_tg4, nf_tproxy_get_sock_v4).
@@ -132,6 +137,8 @@ class Here:
         ends = packet.clone()
         ends.dst = address or self._first_address(packet) or packet.dst
         ends.dport = port or packet.dport
+        if self._is_answer(packet):
+            return False  # a socket that has it, and is not transparent
         own = self._of_connection(packet)
         socket = own or sockets.receiver(self.netns, ends, packet.in_dev)
         if socket is None or socket.transparent is False:

@@ -36,7 +36,7 @@ TABLES = {"raw", "mangle", "nat", "filter", "security"}  # kept by iptables-nft,
 PATIENCE, MORE_PATIENCE = 0.03, 0.4  # seconds
 # What stands in an answer, whose group a server has, what a second answer meets, which no trace follows, and the
 # identification of a packet.
-UNTOLD = re.compile(r"-m string|--gid-owner|skgid|-m connbytes|--u32 \"2&")
+UNTOLD = re.compile(r"-m string|--gid-owner|skgid|-m connbytes|--u32 \"2&|--ctexpire")
 NO_WAY = "the outside has no way back"
 
 
@@ -396,6 +396,8 @@ def _other_rules(
         yield f"simulated a hit of {missing} ({texts[missing]}), which counted nothing"
     if missing is not None:
         return
+    if any("no station" in (step.note or "") for step in steps):
+        return  # a bridge floods a frame for nobody, and its copies pass the rules
     copied = any(step.action == "TEE" for step in steps)  # a copy passes OUTPUT too, and may bring about an error
     quiet = (observed.connects or _is_silent(outcome)) and not _turns_round(steps) and not copied
     if call.proto != "tcp" and outcome.verdict == "delivered" and quiet:
@@ -416,8 +418,6 @@ def _other_rules(
     greeted = any(step.action == "SYNPROXY" for step in steps)  # its client believes that it is connected, and sends
     if copied or greeted or _turns_round(steps) or not _is_silent(outcome):
         return  # what is dropped may be the error, or the redirect, that was sent back
-    if outcome.cause is not None and outcome.cause.kind == "neighbour":
-        return  # it dropped copies of a frame for nobody, which a bridge floods
     if dropped and not dropped & said_set and outcome.connects == "no":
         counted = "; ".join(f"{key} {texts[key]}" for key in sorted(dropped))
         yield f"simulated {_why(outcome)}, the kernel counted {counted}"
