@@ -17,6 +17,7 @@ class Unknown:
     """What cannot be decided from the snapshot, and the name of what decides it."""
 
     why: str
+    drops: bool = False  # the match may also drop the packet (xt_action_param.hotdrop)
 
     def __bool__(self) -> NoReturn:
         raise TypeError(f"an unknown answer has no truth value: {self.why}")
@@ -45,15 +46,18 @@ def negate(answer: Answer) -> Answer:
 
 
 def all_of(answers: Iterable[Answer]) -> Answer:
-    """Return the answer of matches that must all hold: a sure no wins over unknown, unknown over chance."""
+    """Return the answer of matches that must all hold: a sure no wins over unknown, unknown over chance.
+
+    They are asked in order: one that may drop the packet does so before a later one says no.
+    """
     unknown: Unknown | None = None
     probability = 1.0
     random = False
     for answer in answers:
         if answer is False:
-            return False
+            return unknown if unknown is not None and unknown.drops else False
         if isinstance(answer, Unknown):
-            unknown = answer if unknown is None else unknown
+            unknown = answer if unknown is None or answer.drops else unknown
         elif isinstance(answer, Chance):
             random = True
             probability *= answer.probability

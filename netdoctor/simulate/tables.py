@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from netdoctor.netfilter import effect as effects
+from netdoctor.netfilter import ternary
 from netdoctor.netfilter.ownership import owner
 from netdoctor.netfilter.packet import family_name
 from netdoctor.netfilter.ternary import Chance, Unknown
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from netdoctor.netfilter.iptables.save import Chain, Rule, Table
     from netdoctor.netfilter.packet import Family
     from netdoctor.simulate.hooks import At
-    from netdoctor.simulate.surroundings import Here
     from netdoctor.simulate.trace import Stage
     from netdoctor.topology.namespace import Netns
 
@@ -113,7 +113,10 @@ def walk(at: At, place: Place) -> Result:
         if rule is None:
             stack.pop()
             continue
-        if not _matches(at, here, place, chain, rule):
+        answer = rule.answer(at.packet, here)
+        if isinstance(answer, Unknown) and answer.drops:
+            return Result(effects.Undecided(answer.why), place_of(at, place, chain, rule))
+        if not _matches(at, place, chain, rule, answer):
             continue
         result = rule.effect(at.packet, here)
         where = place_of(at, place, chain, rule)
@@ -149,9 +152,8 @@ def walk(at: At, place: Place) -> Result:
     return _policy(at, place, base)
 
 
-def _matches(at: At, here: Here, place: Place, chain: Chain, rule: Rule) -> bool:
+def _matches(at: At, place: Place, chain: Chain, rule: Rule, answer: ternary.Answer) -> bool:
     """Whether a rule matches (ipt_do_table); chances and what is not known fork the walk."""
-    answer = rule.answer(at.packet, here)
     if answer is True or answer is False:
         return answer
     if isinstance(answer, Chance):

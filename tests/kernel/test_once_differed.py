@@ -452,5 +452,5 @@ def test_a_connlimit_that_sees_data_only_may_drop_what_it_does_not_count(kernel:
     calls = tuple(replace(tcp("p1", "10.0.1.1"), sport=sport) for sport in (20001, 20002))
     examined = compare.examine(kernel, Network(0, SPACES, (*STEPS, table("filter", rule)), SERVERS, calls))
     told = [compare.undecided(trace) for _, trace, _, _ in compare.differences(examined)]
-    assert all("match connlimit of a connection that this rule has not counted" in said[0] for said in told)
+    assert all("connlimit of a connection that was not counted is not modelled" in said[0] for said in told)
     assert examined.observed[0].connects

@@ -46,11 +46,12 @@ class Hits:
 
         def counted_answer(rule: Rule, packet: Any, around: Any) -> Any:
             said = answer(rule, packet, around)
-            each = [(match.name, match.matches(packet, around)) for match in rule.parsed.sound]
             if said is True:
-                self.matched.update(name for name, _ in each)
+                self.matched.update(match.name for match in rule.parsed.sound)
             elif said is False:
-                against = [name for name, one in each if one is False]
+                # connlimit counts whom it is asked about.
+                asked = [match for match in rule.parsed.sound if match.name != "connlimit"]
+                against = [match.name for match in asked if match.matches(packet, around) is False]
                 if len(against) == 1:
                     self.refused[against[0]] += 1
             return said

@@ -37,7 +37,7 @@ class Connlimit(Match):
         its packets where nothing else is counted either (nf_conncount.c:count_tree returns 0). That shows nowhere.
         """
         if self._meets_late(packet):
-            return Unknown("match connlimit of a connection that this rule has not counted")
+            return Unknown("match connlimit of a connection that was not counted", drops=True)
         limit = self.option("--connlimit-upto") or self.option("--connlimit-above")
         most = around.connections()
         if limit is None or most is None or most > int(limit.value):
