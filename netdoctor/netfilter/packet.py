@@ -147,6 +147,7 @@ class Packet:
     tcp_options: frozenset[int] = frozenset()  # option kinds
     size: int = 60  # bytes of the IP packet
     pieces: int | None = None  # it travels in fragments of at most so many bytes (frag_max_size); None: whole
+    summed: tuple[int, int] | None = None  # tos and ttl when conntrack summed up what came in pieces (nf_ip6_checksum)
     ttl: int = 64  # 0 until the route of its sender is known
     tos: int = 0  # the whole byte: DSCP and ECN
     flow_label: int = 0

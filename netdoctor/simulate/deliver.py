@@ -35,6 +35,8 @@ def hand_over(run: Run, netns: Netns, dev: str, packet: Packet) -> Fate:
     """Give a packet that INPUT let through to its process (ip_local_deliver_finish)."""
     if packet.steered is not None and packet.stranger:
         return _stranger(run, netns, dev, packet, packet.steered)
+    if packet.summed is not None and packet.summed != (packet.tos, packet.ttl):
+        return _missummed(run, netns, dev, packet)
     if run.phase != "request" or run.muted:
         return Fate("delivered", netns, dev, packet)
     if packet.proto in (ICMP, ICMPV6):
@@ -95,6 +97,16 @@ def _stranger(run: Run, netns: Netns, dev: str, packet: Packet, socket: Socket) 
     run.step("deliver", netns, packet, action="refuse", note=note)
     cause = run.cause("socket", netns, interface=dev, detail=note, drop_reason="TCP_FLAGS")
     return Fate("refused", netns, dev, packet, cause, answer=Answer("tcp-reset", netns, dev))
+
+
+def _missummed(run: Run, netns: Netns, dev: str, packet: Packet) -> Fate:
+    """A checksum that conntrack computed over the header too no longer fits one that a rule has changed since
+    (nf_ip6_checksum, ipv6_change_dsfield, udp6_csum_init).
+    """
+    note = "its checksum fails: it came in pieces, and a rule changed its header after conntrack had summed it up"
+    run.step("deliver", netns, packet, action="drop", note=note)
+    cause = run.cause("conntrack", netns, interface=dev, detail=note, drop_reason="UDP_CSUM")
+    return Fate("dropped", netns, dev, packet, cause)
 
 
 def _nearly(netns: Netns, packet: Packet) -> str:

@@ -39,7 +39,7 @@ def scrub(packet: Packet, *, other_namespace: bool) -> None:
     packet.uid = packet.gid = None
     packet.in_dev = packet.out_dev = None
     packet.realm = 0
-    packet.steered = None
+    packet.steered = packet.summed = None
     packet.balanced = packet.duplicate = False
     if other_namespace:
         packet.mark = 0

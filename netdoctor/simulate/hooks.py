@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netdoctor.netfilter.packet import family_name
+from netdoctor.netfilter.packet import UDP, family_name
 from netdoctor.simulate import ipvs, nat, native, tables
 from netdoctor.simulate.conntrack import Conntrack
 from netdoctor.simulate.order import Asked, in_order
@@ -62,6 +62,12 @@ class At:
         """Keep conntrack off it, unless that has seen it or CT has prepared it (notrack_tg, nft_notrack_eval)."""
         if self.packet.connection is None and self.template is None:
             self.packet.ctstate = "UNTRACKED"
+
+    def prepare(self, template: CtTemplate) -> None:
+        """Attach what its connection is to be made with: the first counts, and until then it seems NEW (nf_ct_set)."""
+        if self.template is None:
+            self.template = template
+            self.packet.ctstate = "NEW"
 
     def here(self, table: str) -> Here:
         """Return what matches may ask."""
@@ -164,6 +170,8 @@ def _conntrack(at: At) -> Fate | None:
         return None
     if packet.connection is not None:  # seen before: loopback
         return None
+    if packet.family == 6 and packet.proto == UDP and packet.pieces is not None and at.hook == "PREROUTING":
+        packet.summed = packet.tos, packet.ttl
     wrong = conntrack_of(run, at.netns).track(packet, at.template)
     if packet.connection is not None:
         run.passed.setdefault(at.netns.name, set()).add(id(packet.connection))

@@ -140,7 +140,7 @@ def _walk(at: At, base: BaseChain) -> tables.Result:
             if isinstance(wanted, effects.NoTrack):
                 at.untrack()
             elif isinstance(wanted, effects.CtTemplate):
-                _attach(at, wanted)
+                at.prepare(wanted)  # nft_ct_set_zone_eval, also after notrack: nf_ct_get gives no entry
             elif isinstance(wanted, effects.Return):
                 stack.pop()
             elif isinstance(wanted, effects.Jump):
@@ -163,14 +163,6 @@ def _walk(at: At, base: BaseChain) -> tables.Result:
             elif not isinstance(wanted, effects.Continue):
                 return tables.Result(wanted, where)
     return _policy(at, base)
-
-
-def _attach(at: At, template: effects.CtTemplate) -> None:
-    """The first one counts, even after notrack (nft_ct_set_zone_eval: nf_ct_get gives an untracked packet no entry)."""
-    if at.template is None:
-        at.template = template
-        if at.packet.ctstate == "UNTRACKED":
-            at.packet.ctstate = None
 
 
 def _policy(at: At, base: BaseChain) -> tables.Result:

@@ -39,9 +39,12 @@ def receive_ip(run: Run, netns: Netns, link: Link, frame: Frame) -> Onward:
             cause = run.cause("martian", netns, interface=link.name, detail=detail)
             return Fate("martian", netns, link.name, packet, cause)
     if not frame.prerouted:
+        before = packet.dst
         fate = pass_hook(At(run, netns, "PREROUTING", packet))
         if fate is not None:
             return fate
+        if packet.dst != before:
+            frame.looped = None  # the route of the sending half counts no longer (nf_nat_ipv4_pre_routing)
     return partial(route_in, run, netns, link, frame)
 
 

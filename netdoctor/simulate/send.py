@@ -75,7 +75,9 @@ def send(
             "unknown", netns, route.dev, packet,
             run.cause("unmodelled", netns, interface=route.dev, detail="broadcasts are not modelled"),
         )  # fmt: skip
-    at = At(run, netns, "OUTPUT", packet, route, template)
+    at = At(run, netns, "OUTPUT", packet, route)
+    if template is not None:
+        at.prepare(template)
     fate = pass_hook(at, reroute)
     if fate is not None:
         return fate

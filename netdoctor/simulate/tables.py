@@ -132,8 +132,8 @@ def walk(at: At, place: Place) -> Result:
             at.untrack()
             continue
         if isinstance(result, effects.CtTemplate):
-            if at.packet.ctstate != "UNTRACKED":  # the first that is attached counts (xt_ct_target: skb->_nfct)
-                at.template = at.template or result
+            if at.packet.ctstate != "UNTRACKED":  # xt_ct_target: skb->_nfct
+                at.prepare(result)
             continue
         if isinstance(result, effects.Return):
             stack.pop()
