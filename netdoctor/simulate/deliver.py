@@ -189,7 +189,7 @@ def _reroute(at: At, table: str, before: Packet) -> Fate | None:
     if not send.routes_anew(table, packet, before):
         return None
     strict = is_multicast(6, packet.dst) or is_link_local(6, packet.dst)
-    key = routing.key_of(packet, oif=packet.out_dev if strict else None, uid=0)
+    key = routing.key_of(packet, oif=packet.out_dev if strict else None)
     route = routing.output(at.run, at.netns, key, any_source=True)
     if isinstance(route, routing.Route) and route.dev == packet.out_dev:
         owners = at.netns.world.owners

@@ -61,7 +61,7 @@ def _copy(at: At) -> Packet:
 
 def _sent(at: At, copy: Packet, tee: Tee) -> Fate | None:
     """Route the copy as if its gateway were its destination, and let it out (nf_dup_ipv4_route, ip_local_out)."""
-    key = Key(copy.family, tee.gateway, 0, tos=copy.tos, oif=tee.oif, uid=0)
+    key = Key(copy.family, tee.gateway, 0, tos=copy.tos, oif=tee.oif)
     route = routing.output(at.run, at.netns, key, any_source=True)
     if isinstance(route, routing.NoRoute):
         return None

@@ -51,7 +51,7 @@ class Key:
     proto: int = 0
     sport: int | None = None
     dport: int | None = None
-    uid: int | None = 0xFFFFFFFF  # INVALID_UID: not made by a process; None: made by one that is not known
+    uid: int | None = 0  # root's also where no process sent it, forwarded too (sock_net_uid); None: not known whose
 
 
 @dataclass(frozen=True, slots=True)

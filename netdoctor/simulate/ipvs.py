@@ -201,7 +201,7 @@ def _send(at: At, balanced: Balanced) -> Fate | None:
     if balanced.forward not in ("masq", "route", "tunnel") or (balanced.forward == "tunnel" and packet.family == 6):
         return _not_known(at, f"IPVS forwards to {real} by {balanced.forward}, which is not modelled")
     # Neither the packet's mark nor its source is looked at (do_output_route4).
-    route = routing.output(run, netns, Key(packet.family, balanced.real[0], uid=0), any_source=True)
+    route = routing.output(run, netns, Key(packet.family, balanced.real[0]), any_source=True)
     if isinstance(route, routing.NoRoute):
         detail = f"IPVS has no route to the real server {real}"
         run.step("ipvs", netns, packet, hook=at.hook, action="drop", note=detail)

@@ -72,6 +72,7 @@ class Here:
             oif=packet.in_dev if packet.family == 6 and is_link_local(6, packet.src) else None,
             mark=packet.mark if use_mark else 0,
             tos=packet.tos,
+            proto=packet.proto if packet.family == 6 else 0,  # rpfilter_lookup_reverse6
         )
         tables = fib(self.netns, packet.family)
         found = tables.lookup(self.run, key)
@@ -93,7 +94,7 @@ class Here:
         own = packet.out_dev if by == "oif" else packet.in_dev
         # A link-local address is one of its wire only (nft_fib6_flowi_init: RT6_LOOKUP_F_IFACE).
         only = own if packet.family == 6 and is_link_local(6, wanted) else None
-        key = Key(packet.family, wanted, other, iif="lo", oif=only, mark=mark, tos=packet.tos)
+        key = Key(packet.family, wanted, other, iif="lo", oif=only, mark=mark, tos=packet.tos, proto=packet.proto)
         found = fib(self.netns, packet.family).lookup(self.run, key, ignore_linkdown=True)
         if found.errno is not None or found.kind != "unicast":
             return ""

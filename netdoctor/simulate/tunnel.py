@@ -67,7 +67,7 @@ def _vxlan(run: Run, netns: Netns, underlying: Netns, link: Link, frame: Frame) 
         size=inner.size + _VXLAN_OVERHEAD[family], ttl=parameters.ttl or 0, df=parameters.df == "set", mark=inner.mark,
     )  # fmt: skip
     oif = parameters.dev if family == 6 else None
-    way = routing.output(run, underlying, routing.key_of(outer, oif=oif, uid=0), any_source=True)
+    way = routing.output(run, underlying, routing.key_of(outer, oif=oif), any_source=True)
     circular = _circular(run, netns, underlying, link, inner, target, way)
     if circular is not None:
         return circular
@@ -135,7 +135,7 @@ def _ip_tunnel(run: Run, netns: Netns, underlying: Netns, link: Link, frame: Fra
         ttl=tunnel.ttl or (inner.ttl if family == 4 else 0), tos=inner.tos if tunnel.tos & 1 else tunnel.tos,
         df=tunnel.pmtudisc or (inner.family == 4 and inner.df),
     )  # fmt: skip
-    way = routing.output(run, underlying, routing.key_of(outer, mark=0, oif=tunnel.dev, uid=0))
+    way = routing.output(run, underlying, routing.key_of(outer, mark=0, oif=tunnel.dev))
     wrong = _circular(run, netns, underlying, link, inner, target, way)
     if wrong is None and family == 4:
         wrong = _too_big(run, netns, underlying, link, inner, outer, way)
