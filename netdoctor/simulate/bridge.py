@@ -285,7 +285,7 @@ def _egress(netns: Netns, bridge: Link, frame: Frame) -> Link | str:
             continue
         behind = wire.behind(netns, port, tags)
         if mac != frames.OUTSIDE and behind.with_mac(mac):
-            if not wire.finds(netns, port, mac):
+            if not frame.packet.to_group and not wire.finds(netns, port, mac):
                 return f"port {port.name} learns nothing and gets no flooded frames"
             return port
         if behind.exits:

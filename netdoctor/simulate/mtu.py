@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netdoctor.netfilter.packet import TCP
 from netdoctor.simulate.run import Answer, Fate
 
 if TYPE_CHECKING:
@@ -38,6 +39,13 @@ def check_forward(run: Run, netns: Netns, in_dev: str, packet: Packet, route: Ro
     return Fate("too-big", netns, in_dev, packet, cause, answer=Answer(kind, netns, in_dev, mtu=limit))
 
 
+def check_send(run: Run, netns: Netns, packet: Packet, route: Route) -> Fate | None:
+    """What a process may not cut and does not fit is refused before any rule sees it (__ip_append_data)."""
+    if packet.proto == TCP or not packet.has_socket or not packet.df or packet.size <= of(netns, route):
+        return None
+    return _refused(run, netns, packet, route)
+
+
 def check_output(run: Run, netns: Netns, packet: Packet, route: Route) -> Fate | None:
     """What is sent here and does not fit (ip_fragment, ip6_finish_output): cut in pieces, or refused with EMSGSIZE."""
     limit = of(netns, route)
@@ -46,7 +54,11 @@ def check_output(run: Run, netns: Netns, packet: Packet, route: Route) -> Fate |
     if not packet.df:
         _cut(run, netns, packet, limit)
         return None
-    detail = f"{packet.size} bytes do not fit the mtu {limit} of {route.dev}"
+    return _refused(run, netns, packet, route)
+
+
+def _refused(run: Run, netns: Netns, packet: Packet, route: Route) -> Fate:
+    detail = f"{packet.size} bytes do not fit the mtu {of(netns, route)} of {route.dev}"
     run.step("transmit", netns, packet, action="drop", note=detail)
     cause = run.cause("mtu", netns, interface=route.dev, detail=detail, drop_reason="PKT_TOO_BIG")
     return Fate("too-big", netns, route.dev, packet, cause, errno="EMSGSIZE")

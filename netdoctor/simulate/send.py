@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netdoctor.netfilter.packet import ICMPV6, TCP, family_name, format_address
-from netdoctor.simulate import output, routing, tcp
+from netdoctor.simulate import mtu, output, routing, tcp
 from netdoctor.simulate.frame import Frame
 from netdoctor.simulate.hooks import At, pass_hook
 from netdoctor.simulate.run import Fate, Onward, Run
@@ -75,6 +75,9 @@ def send(
             "unknown", netns, route.dev, packet,
             run.cause("unmodelled", netns, interface=route.dev, detail="broadcasts are not modelled"),
         )  # fmt: skip
+    too_big = mtu.check_send(run, netns, packet, route)
+    if too_big is not None:
+        return too_big
     at = At(run, netns, "OUTPUT", packet, route)
     if template is not None:
         at.prepare(template)

@@ -411,7 +411,8 @@ CASES = (
           echo("p1", "10.0.1.1"), echo("p1", "fd00:1::1"), udp("p1", "192.0.2.1"), udp("p1", "2001:db8:1::1"))),
     *(Case(f"a look at the way back is root's, and {what}",
            (Step("node", tool, (f"rule add {rule} priority 1000 blackhole",
-                                "rule add iif eth0 priority 900 lookup main", f"rule add to {dst} priority 900 lookup main")), *steps),
+                                "rule add iif eth0 priority 900 lookup main",
+                                f"rule add to {dst} priority 900 lookup main")), *steps),
            udp("p1", dst), connects=False)
       for what, rule, tool, dst, steps in (
           ("rp_filter's too", "uidrange 0-0", "ip", "192.0.2.1",
