@@ -41,7 +41,8 @@ def check_forward(run: Run, netns: Netns, in_dev: str, packet: Packet, route: Ro
 
 def check_send(run: Run, netns: Netns, packet: Packet, route: Route) -> Fate | None:
     """What a process may not cut and does not fit is refused before any rule sees it (__ip_append_data)."""
-    if packet.proto == TCP or not packet.has_socket or not packet.df or packet.size <= of(netns, route):
+    sent = packet.has_socket and packet.inner is None and packet.proto != TCP  # by a process, not by a tunnel
+    if not sent or not packet.df or packet.size <= of(netns, route):
         return None
     return _refused(run, netns, packet, route)
 

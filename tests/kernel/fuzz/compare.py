@@ -34,9 +34,11 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[3]
 TABLES = {"raw", "mangle", "nat", "filter", "security"}  # kept by iptables-nft, which prints them itself
 PATIENCE, MORE_PATIENCE = 0.03, 0.4  # seconds
-# What stands in an answer, whose group a server has, what a second answer meets, which no trace follows, and the
-# identification of a packet.
-UNTOLD = re.compile(r"-m string|--gid-owner|skgid|-m connbytes|--u32 \"2&|--ctexpire")
+# What stands in an answer, whose group a server has, what a second answer meets, which no trace follows, how fast
+# packets came before, and the identification of a packet.
+UNTOLD = re.compile(
+    r"-m string|--gid-owner|skgid|-m connbytes|--u32 \"2&|--ctexpire|-m (?:limit|quota|hashlimit|recent)"
+)
 NO_WAY = "the outside has no way back"
 
 
