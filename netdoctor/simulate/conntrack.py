@@ -19,6 +19,7 @@ from netdoctor.netfilter.packet import (
     RST,
     SYN,
     TCP,
+    UDP,
     Connection,
     ConnTuple,
     Direction,
@@ -116,7 +117,27 @@ class Conntrack:
 
         Kernel: net/netfilter/nf_conntrack_core.c:nf_conntrack_tuple_taken
         """
-        return self.lookup(0 if connection.zone_direction == "original" else connection.zone, reply) is not None
+        return self._other(connection, reply) is not None
+
+    def _other(self, connection: Connection, reply: ConnTuple) -> Connection | None:
+        found = self.lookup(0 if connection.zone_direction == "original" else connection.zone, reply)
+        return None if found is None else found[0]
+
+    def crosses(self, connection: Connection, reply: ConnTuple) -> bool:
+        """Return whether what takes a reply tuple is the same UDP the other way round, without any translation: NAT
+        leaves it at that (nf_nat_used_tuple_new).
+        """
+        other = self._other(connection, reply)
+        if connection.original.proto != UDP or other is None or other.snat or other.dnat:
+            return False
+        return (other.original, other.reply) == (reply, connection.original)
+
+    def clashes(self, connection: Connection) -> bool:
+        """Return whether a new connection cannot be put into the table, for one that NAT has seen is there
+        (__nf_conntrack_confirm, nf_ct_resolve_clash).
+        """
+        other = self._other(connection, connection.reply)
+        return other is not None and other is not connection and (other.snat_done or other.dnat_done)
 
     def confirm(self, connection: Connection) -> None:
         """Put a connection into the table (__nf_conntrack_confirm)."""

@@ -18,6 +18,7 @@ from netdoctor.netfilter.packet import UDP, family_name
 from netdoctor.simulate import ipvs, nat, native, tables
 from netdoctor.simulate.conntrack import Conntrack
 from netdoctor.simulate.order import Asked, in_order
+from netdoctor.simulate.run import Fate
 from netdoctor.simulate.surroundings import Here
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from netdoctor.netfilter.effect import CtTemplate
     from netdoctor.netfilter.packet import Family, Hook, Packet
     from netdoctor.simulate.routing import Route
-    from netdoctor.simulate.run import Fate, Run
+    from netdoctor.simulate.run import Run
     from netdoctor.topology.namespace import Netns
 
 TABLES = ("raw", "mangle", "filter", "security")
@@ -189,5 +190,17 @@ def _confirm(at: At) -> Fate | None:
         return taken
     connection = at.packet.connection
     if connection is not None and not connection.confirmed and at.packet.ctstate in ("NEW", "RELATED"):
-        conntrack_of(at.run, at.netns).confirm(connection)
+        table = conntrack_of(at.run, at.netns)
+        if table.clashes(connection):
+            return _clash(at)
+        table.confirm(connection)
     return None
+
+
+def _clash(at: At) -> Fate:
+    packet = at.packet
+    detail = "conntrack has a connection with these ends already, the other way round: this one cannot be added"
+    at.run.step("conntrack", at.netns, packet, hook=at.hook, action="drop", note=detail)
+    dev = packet.in_dev if packet.in_dev is not None else packet.out_dev
+    cause = at.run.cause("conntrack", at.netns, interface=dev, detail=detail, drop_reason="NETFILTER_DROP")
+    return Fate("dropped", at.netns, dev, packet, cause, errno="EPERM", silent=True)

@@ -192,7 +192,8 @@ def _unique(
     def used(candidate: ConnTuple) -> bool:
         return table.taken(connection, inverted(candidate))
 
-    if manip == "src" and not range_.random and _in_range(current, range_) and not used(current):
+    fits = manip == "src" and not range_.random and _in_range(current, range_)
+    if fits and (not used(current) or table.crosses(connection, inverted(current))):
         return current, None
     chosen = _with_address(current, range_, manip, connection.zone)
     port = chosen.sport if manip == "src" else chosen.dport
