@@ -152,7 +152,8 @@ def test_an_interrupted_apply_is_taken_back(broken: Lab) -> None:
         "def unkept(promised, seen):\n    print('verifying', flush=True); time.sleep(30)\n"
         "proof.unkept = unkept\nfrom netdoctor.cli.main import main; main(['fix', '--apply', '--yes'])"
     )
-    words = broken.words("node", [sys.executable, "-P", "-c", slow])
+    # A shell starts what it does not wait for with SIGINT ignored, and Python leaves it at that.
+    words = ["env", "--default-signal=INT", *broken.words("node", [sys.executable, "-P", "-c", slow])]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment(), start_new_session=True) as one:
         assert any("verifying" in line for line in one.stdout)
         os.killpg(one.pid, signal.SIGINT)

@@ -116,7 +116,12 @@ def _met(step: trace.Step) -> Met:
 
 
 def goes_on(outcome: Outcome) -> bool:
-    """Whether packets follow that no trace shows: another answer, a reset, an error in a tunnel, a flooded frame."""
+    """Whether packets follow that no trace shows: another answer, a reset, an error in a tunnel, a flooded frame.
+
+    Of what left, the outside's answers are not compared.
+    """
+    if outcome.verdict == "left":
+        return True
     last = outcome if outcome.reply is None else outcome.reply
     rules = last.cause is not None and last.cause.kind in {"rule", "policy"}
     return last.verdict != "dropped" or not rules
@@ -136,8 +141,8 @@ def unlike(network: Network, call: Call, outcome: Outcome, heard: dict[Key, list
 def differences(kernel: Kernel, network: Network, *, refused: bool = False) -> Iterator[tuple[Call, int, list[str]]]:
     """Yield each flow, how many rules the kernel told of, and what every outcome of the trace says otherwise.
 
-    `refused`: whether tools may refuse a step. Left out are flows that meet what no trace can tell, or a copy, whose
-    rules stand among the packet's own.
+    `refused`: whether tools may refuse a step. Left out are flows that meet what no trace can tell, or a copy or a
+    SYN proxy, whose rules stand among the packet's own.
     """
     try:
         snapshot, steps = compare.built(kernel, network)
@@ -169,7 +174,7 @@ def differences(kernel: Kernel, network: Network, *, refused: bool = False) -> I
 
 def _untold(outcomes: tuple[Outcome, ...]) -> bool:
     steps = [step for one in outcomes for part in (one, one.reply, one.next) if part is not None for step in part.steps]
-    return any(step.action == "TEE" or CHANCE.search(step.text or "") for step in steps)
+    return any(step.action in {"TEE", "SYNPROXY"} or CHANCE.search(step.text or "") for step in steps)
 
 
 VIP = "10.96.0.10"

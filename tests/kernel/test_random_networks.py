@@ -14,7 +14,7 @@ from tests.kernel.fuzz import compare, faults, generate
 if TYPE_CHECKING:
     from tests.kernel.fuzz.compare import Examined, Kernel
 
-NETWORKS = range(301, 319)  # with 30 flows each
+NETWORKS = range(401, 419)  # with 30 flows each
 # In so few flows only what decides often is found; `./dev kernel-diff 100 --faults` plants all of them.
 OFTEN = (
     "negation forgotten", "source and destination address swapped", "protocol overlooked", "ports swapped",
